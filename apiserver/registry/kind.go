@@ -1,0 +1,103 @@
+package registry
+
+import (
+	"context"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+)
+
+// Object is an API object with its metadata: every type that a Kind serves.
+type Object interface {
+	runtime.Object
+	metav1.Object
+}
+
+// Kind is one row of the table of served kinds: everything that the generic handlers need to know of it.
+// A nil function means "nothing to do"; none may keep or change the old object it is given. All are called
+// concurrently.
+type Kind struct {
+	GroupVersionKind schema.GroupVersionKind
+	Resource         string // plural, lower case: "pods"
+	Singular         string
+	ShortNames       []string
+	Categories       []string
+	Namespaced       bool
+	// Volatile kinds are kept in memory only: Leases and Events.
+	Volatile bool
+
+	New     func() Object
+	NewList func() runtime.Object
+
+	// Default fills in what Kubernetes' defaulting fills in. It is run on every object that a client sends, after decoding.
+	Default func(obj Object)
+	// PrepareForCreate drops what a client may not set (status) before defaults and validation are seen by others.
+	PrepareForCreate func(obj Object)
+	// PrepareForUpdate carries over what an update of the main resource may not change (status) and
+	// raises metadata.generation where the spec changed.
+	PrepareForUpdate func(obj, old Object)
+	// Validate checks a new object; object metadata is checked generically, by ValidateName and apimachinery.
+	Validate func(obj Object) field.ErrorList
+	// ValidateUpdate checks a changed object against the stored one.
+	ValidateUpdate func(obj, old Object) field.ErrorList
+	// ValidateName returns what is wrong with a name, in Kubernetes' words; prefix is true for a generateName.
+	ValidateName func(name string, prefix bool) []string
+	// Warnings are sent to the client as Warning headers; old is nil on create.
+	Warnings func(obj, old Object) []string
+
+	// Admit reserves what the object needs beyond itself (a ClusterIP, node ports; a namespace's finalizer, a
+	// service account's volume) and writes it into obj. old is nil on create. It is called after validation and
+	// before the write; on a dry run too. finish, if not nil, is called exactly once with whether the write was
+	// committed, and gives back what was reserved if it was not, or what old held and obj no longer does if it was.
+	// An error that is an apierrors.APIStatus is sent as it is.
+	Admit func(ctx context.Context, obj, old Object) (finish func(committed bool), err error)
+	// AfterDelete is called once after the object has left the store.
+	AfterDelete func(obj Object)
+	// Loaded is called for each stored object before the server answers its first request, so that allocators
+	// know what is taken.
+	Loaded func(obj Object)
+
+	// GracePeriod says how many seconds a deletion leaves to the object's keeper, given what the client asked for
+	// (nil: did not ask). nil function or 0: the object goes at once (finalizers permitting).
+	GracePeriod func(obj Object, asked *int64) int64
+
+	// Columns and Cells print the object as `kubectl get` does. len(Cells) == len(Columns). The first is Name.
+	Columns []metav1.TableColumnDefinition
+	Cells   func(obj Object) []any
+
+	// Fields are the field-selector fields beyond metadata.name and metadata.namespace. May be nil.
+	Fields func(obj Object) fields.Set
+
+	// Status, if not nil, makes the /status subresource: updates of it change status only.
+	Status *StatusStrategy
+	// Scale, if not nil, makes the /scale subresource (autoscaling/v1 Scale).
+	Scale *ScaleStrategy
+}
+
+// StatusStrategy is how /status is updated.
+type StatusStrategy struct {
+	// PrepareForUpdate carries everything but status over from old.
+	PrepareForUpdate func(obj, old Object)
+	ValidateUpdate   func(obj, old Object) field.ErrorList
+}
+
+// ScaleStrategy reads and writes the replica count of a scalable kind.
+type ScaleStrategy struct {
+	Replicas    func(obj Object) (spec, status int32)
+	SetReplicas func(obj Object, replicas int32)
+	// Selector is the label selector of the scaled Pods, in its string form.
+	Selector func(obj Object) string
+}
+
+// GroupResource names the kind's resource, as error texts do: "deployments.apps".
+func (k *Kind) GroupResource() schema.GroupResource {
+	return schema.GroupResource{Group: k.GroupVersionKind.Group, Resource: k.Resource}
+}
+
+// GroupVersionResource names the kind's resource in its version.
+func (k *Kind) GroupVersionResource() schema.GroupVersionResource {
+	return k.GroupVersionKind.GroupVersion().WithResource(k.Resource)
+}
