@@ -17,8 +17,12 @@ var (
 	ErrConflict = errors.New("object has been modified")
 	// ErrGone is returned by Watch when events after the asked-for revision are no longer kept.
 	ErrGone = errors.New("revision is too old")
-	// ErrFuture is returned by Watch and List when the asked-for revision is later than the store's.
+	// ErrFuture is returned by Watch and ListAt when the asked-for revision is later than the store's.
 	ErrFuture = errors.New("revision is too large")
+	// ErrSlow is the reason that a Watcher ended because its reader fell behind by more changes than are kept.
+	ErrSlow = errors.New("watcher is too slow")
+	// ErrClosed is returned by writes to a closed store, and is the reason that its Watchers ended.
+	ErrClosed = errors.New("store is closed")
 )
 
 // Object is what the store keeps.
