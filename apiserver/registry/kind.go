@@ -28,9 +28,17 @@ type Kind struct {
 	Namespaced       bool
 	// Volatile kinds are kept in memory only: Leases and Events.
 	Volatile bool
+	// CreateOnUpdate kinds are created by an update (PUT) or a patch that finds no object.
+	CreateOnUpdate bool
+	// ConditionalUpdate kinds refuse an update without a resourceVersion.
+	ConditionalUpdate bool
 
 	New     func() Object
 	NewList func() runtime.Object
+	// StoredAs, if not nil, says that this kind is only another version of a collection that is stored, watched and
+	// indexed as another kind: events.k8s.io/v1 Events are v1 Events. New and NewList still make this kind's own type;
+	// every other function takes and prints the stored kind's type.
+	StoredAs *StoredAs
 
 	// Default fills in what Kubernetes' defaulting fills in. It is run on every object that a client sends, after decoding.
 	Default func(obj Object)
@@ -54,6 +62,13 @@ type Kind struct {
 	// committed, and gives back what was reserved if it was not, or what old held and obj no longer does if it was.
 	// An error that is an apierrors.APIStatus is sent as it is.
 	Admit func(ctx context.Context, obj, old Object) (finish func(committed bool), err error)
+	// AdmitDelete refuses a deletion (the namespace "default"). It is called before anything is marked or removed.
+	AdmitDelete func(ctx context.Context, obj Object) error
+	// MarkDeleted is called on the copy of an object that gets its deletionTimestamp (a namespace becomes Terminating).
+	MarkDeleted func(obj Object)
+	// Held reports whether an object with a deletionTimestamp must stay although it has no metadata.finalizers and no
+	// grace period left: a namespace with spec.finalizers.
+	Held func(obj Object) bool
 	// AfterDelete is called once after the object has left the store.
 	AfterDelete func(obj Object)
 	// Loaded is called for each stored object before the server answers its first request, so that allocators
@@ -64,7 +79,7 @@ type Kind struct {
 	// (nil: did not ask). nil function or 0: the object goes at once (finalizers permitting).
 	GracePeriod func(obj Object, asked *int64) int64
 
-	// Columns and Cells print the object as `kubectl get` does. len(Cells) == len(Columns). The first is Name.
+	// Columns and Cells print the object as `kubectl get` does. len(Cells) == len(Columns).
 	Columns []metav1.TableColumnDefinition
 	Cells   func(obj Object) []any
 
@@ -73,13 +88,26 @@ type Kind struct {
 
 	// Status, if not nil, makes the /status subresource: updates of it change status only.
 	Status *StatusStrategy
+	// Finalize, if not nil, makes the /finalize subresource: PUT changes spec.finalizers only. An object that is
+	// marked deleted and no longer Held after it is removed.
+	Finalize *StatusStrategy
 	// Scale, if not nil, makes the /scale subresource (autoscaling/v1 Scale).
 	Scale *ScaleStrategy
 }
 
-// StatusStrategy is how /status is updated.
+// StoredAs says how a kind's objects are kept as another kind's. Neither function changes what it is given; both
+// are lossless and keep metadata, and leave kind and apiVersion of the result empty.
+type StoredAs struct {
+	// Kind is the stored kind; rest looks its objects up, lists and watches them under Kind.GroupResource().
+	Kind *Kind
+	// ToStored makes the stored form of what a client sent; FromStored makes what a client is sent.
+	ToStored   func(obj Object) Object
+	FromStored func(stored Object) Object
+}
+
+// StatusStrategy is how /status (or /finalize) is updated.
 type StatusStrategy struct {
-	// PrepareForUpdate carries everything but status over from old.
+	// PrepareForUpdate carries everything but status (for /finalize: but spec.finalizers) over from old.
 	PrepareForUpdate func(obj, old Object)
 	ValidateUpdate   func(obj, old Object) field.ErrorList
 }
