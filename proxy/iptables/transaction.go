@@ -1,0 +1,102 @@
+package iptables
+
+import (
+	"slices"
+	"strings"
+)
+
+const (
+	// servicesPerTransaction bounds what one restore of many Services holds: the kernel's work grows with the square of it.
+	servicesPerTransaction = 200
+	// rewriteLimit is the number of rules up to which a shared chain is written anew in its sorted order when a rule of it
+	// changes. In longer ones rules are deleted and inserted one by one.
+	rewriteLimit = 200
+	// editsPerTransaction bounds the rules appended to, inserted into or deleted from a shared chain at once.
+	editsPerTransaction = 1000
+)
+
+// transaction is the input of one iptables-restore --noflush. Each table of it changes at once or not at all.
+type transaction struct {
+	tables []*tableInput
+	lines  int
+}
+
+type tableInput struct {
+	name         string
+	declarations []string
+	rules        []string
+	deletions    []string
+}
+
+func (t *transaction) table(name string) *tableInput {
+	for _, input := range t.tables {
+		if input.name == name {
+			return input
+		}
+	}
+	input := &tableInput{name: name}
+	t.tables = append(t.tables, input)
+	return input
+}
+
+// write makes the chain hold exactly rules, whether it is there or not.
+func (t *transaction) write(c chain, rules []string) {
+	input := t.table(c.table)
+	input.declarations = append(input.declarations, ":"+c.name+" - [0:0]")
+	for _, rule := range rules {
+		input.rules = append(input.rules, "-A "+c.name+" "+rule)
+	}
+	t.lines += 1 + len(rules)
+}
+
+func (t *transaction) append(c chain, rule string) { t.edit(c, "-A "+c.name+" "+rule) }
+
+// insert puts the rule at the head of the chain: the one place that iptables finds without reading the whole chain.
+func (t *transaction) insert(c chain, rule string) { t.edit(c, "-I "+c.name+" "+rule) }
+
+func (t *transaction) remove(c chain, rule string) { t.edit(c, "-D "+c.name+" "+rule) }
+
+func (t *transaction) edit(c chain, line string) {
+	input := t.table(c.table)
+	input.rules = append(input.rules, line)
+	t.lines++
+}
+
+// delete removes the chain, which nothing may refer to any more. Declaring it first empties it.
+func (t *transaction) delete(c chain) {
+	input := t.table(c.table)
+	input.declarations = append(input.declarations, ":"+c.name+" - [0:0]")
+	input.deletions = append(input.deletions, "-X "+c.name)
+	t.lines += 2
+}
+
+func (t *transaction) empty() bool { return t.lines == 0 }
+
+// first moves the table to the front: it is committed before the others.
+func (t *transaction) first(name string) {
+	slices.SortStableFunc(t.tables, func(a, b *tableInput) int {
+		switch name {
+		case b.name:
+			return 1
+		case a.name:
+			return -1
+		}
+		return 0
+	})
+}
+
+// String is the text that iptables-restore reads.
+func (t *transaction) String() string {
+	var text strings.Builder
+	for _, input := range t.tables {
+		text.WriteString("*" + input.name + "\n")
+		for _, lines := range [][]string{input.declarations, input.rules, input.deletions} {
+			for _, line := range lines {
+				text.WriteString(line)
+				text.WriteByte('\n')
+			}
+		}
+		text.WriteString("COMMIT\n")
+	}
+	return text.String()
+}

@@ -1,0 +1,98 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"github.com/kubelite/kubelite/internal/netns"
+	"github.com/kubelite/kubelite/proxy/iptables"
+	"github.com/kubelite/kubelite/proxy/plan"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+)
+
+// defaultCheckInterval is how often the kernel's rules are looked at when Config does not say.
+const defaultCheckInterval = 3 * time.Second
+
+// Config is what a proxy needs to know.
+type Config struct {
+	// RestConfig leads to the API server. Its content type is set to protobuf.
+	RestConfig *rest.Config
+	// NodeName is the name of the Node whose endpoints are local.
+	NodeName string
+	// NodeIPs are the node's own addresses.
+	NodeIPs []netip.Addr
+	// ClusterCIDR holds the addresses of all Pods. What comes from elsewhere to a ClusterIP is masqueraded; with the zero
+	// Prefix it is not.
+	ClusterCIDR netip.Prefix
+	// NetNS is the path of the network namespace to program; empty for the process's own.
+	NetNS string
+	// NoLocalhostNodePorts keeps node ports off 127.0.0.1 and the sysctl route_localnet as it is.
+	NoLocalhostNodePorts bool
+	// CheckInterval is how often the kernel's rules are looked at; 0 for 3 seconds.
+	CheckInterval time.Duration
+}
+
+// Backend makes the kernel equal to plans. All methods are called by one goroutine.
+type Backend interface {
+	// Replace makes the kernel equal to the whole plan, whatever is there.
+	Replace(plan.Plan) error
+	// Update programs the Services in the plan and no others. A Service without ports is removed.
+	Update(plan.Plan) error
+	// Difference says where the kernel is not as the backend left it; empty when it is.
+	Difference() (string, error)
+}
+
+// Run proxies until ctx is done, and then returns nil and leaves all rules in place. It returns an error only when it
+// cannot begin: no iptables, or no right to use it. An API server that is away is waited for.
+func Run(ctx context.Context, config Config) error {
+	if config.RestConfig == nil || config.NodeName == "" {
+		return errors.New("run service proxy: RestConfig and NodeName are needed")
+	}
+	restConfig := rest.CopyConfig(config.RestConfig)
+	restConfig.ContentType = "application/vnd.kubernetes.protobuf"
+	restConfig.AcceptContentTypes = "application/vnd.kubernetes.protobuf,application/json"
+	client, err := kubernetes.NewForConfig(restConfig)
+	if err != nil {
+		return fmt.Errorf("run service proxy: %w", err)
+	}
+	return serve(ctx, client, config)
+}
+
+// serve is Run with a client.
+func serve(ctx context.Context, client kubernetes.Interface, config Config) error {
+	if config.CheckInterval == 0 {
+		config.CheckInterval = defaultCheckInterval
+	}
+	watched, err := watch(ctx, client)
+	if err != nil {
+		return fmt.Errorf("run service proxy: %w", err)
+	}
+	defer watched.stop()
+	if !watched.synced(ctx) {
+		return nil
+	}
+	return netns.Do(config.NetNS, func() error {
+		localhost := !config.NoLocalhostNodePorts
+		if localhost {
+			if err := allowRouteLocalnet(); err != nil {
+				slog.Warn("node ports are not served on 127.0.0.1", "error", err)
+				localhost = false
+			}
+		}
+		backend, err := iptables.New(iptables.Options{
+			ClusterCIDR:        config.ClusterCIDR,
+			NodeIPs:            config.NodeIPs,
+			LocalhostNodePorts: localhost,
+		})
+		if err != nil {
+			return fmt.Errorf("run service proxy: %w", err)
+		}
+		programmer := programmer{watched: watched, backend: backend, node: plan.Node{Name: config.NodeName}}
+		return programmer.run(ctx, config.CheckInterval)
+	})
+}
