@@ -19,7 +19,7 @@ import (
 // What is on disk: bucket "meta" with the format and the ceiling of revisions, and bucket "objects" with a bucket for
 // each resource ("deployments.apps") in which "namespace/name" holds one record.
 //
-//	record: revision (8 bytes, big endian), CRC-32C of the rest (4 bytes, big endian), the object as Codec.Encode wrote it
+//	record: CRC-32C of the rest (4 bytes), revision (8 bytes), both big endian; the object as Codec.Encode wrote it
 //
 // The revision stands before the object, not in it, so that objects can be encoded before they have one.
 var (
@@ -137,13 +137,16 @@ func (f *file) decode(resource schema.GroupResource, id string, record []byte) (
 		return nil, fmt.Errorf("%w: record %q of %s is cut short", errDamaged, id, resource)
 	}
 	key := Key{Resource: resource, Namespace: namespace, Name: name}
-	revision := binary.BigEndian.Uint64(record)
-	if crc32.Checksum(record[recordHeader:], castagnoli) != binary.BigEndian.Uint32(record[8:]) {
+	if crc32.Checksum(record[4:], castagnoli) != binary.BigEndian.Uint32(record) {
 		return nil, keyError(key, fmt.Errorf("%w: checksum does not match", errDamaged))
 	}
+	revision := binary.BigEndian.Uint64(record[4:])
 	object, err := f.codec.Decode(record[recordHeader:])
 	if err != nil {
 		return nil, keyError(key, fmt.Errorf("%w: %w", errUndecodable, err))
+	}
+	if object.GetNamespace() != namespace || object.GetName() != name {
+		return nil, keyError(key, fmt.Errorf("%w: the object calls itself %s/%s", errDamaged, object.GetNamespace(), object.GetName()))
 	}
 	object.SetResourceVersion(strconv.FormatUint(revision, 10))
 	return &Item{Key: key, Revision: revision, Object: object}, nil
@@ -228,9 +231,10 @@ func put(objects *bbolt.Bucket, key Key, revision uint64, encoded []byte) error 
 		return err
 	}
 	record := make([]byte, recordHeader, recordHeader+len(encoded))
-	binary.BigEndian.PutUint64(record, revision)
-	binary.BigEndian.PutUint32(record[8:], crc32.Checksum(encoded, castagnoli))
-	return bucket.Put(id, append(record, encoded...))
+	binary.BigEndian.PutUint64(record[4:], revision)
+	record = append(record, encoded...)
+	binary.BigEndian.PutUint32(record, crc32.Checksum(record[4:], castagnoli))
+	return bucket.Put(id, record)
 }
 
 // guard turns a panic into an error. bbolt panics on pages that make no sense, and the machine raises a fault where a
