@@ -41,9 +41,6 @@ func (c *Controller) setHandler() cache.ResourceEventHandler {
 }
 
 func (c *Controller) setUpdated(old, rs *appsv1.ReplicaSet) {
-	if old.ResourceVersion == rs.ResourceVersion {
-		return
-	}
 	moved := !apiequality.Semantic.DeepEqual(metav1.GetControllerOfNoCopy(old), metav1.GetControllerOfNoCopy(rs))
 	if moved {
 		c.wakeOwner(old)

@@ -58,9 +58,6 @@ func (c *Controller) podAdded(pod *corev1.Pod) {
 }
 
 func (c *Controller) podUpdated(old, pod *corev1.Pod) {
-	if old.ResourceVersion == pod.ResourceVersion {
-		return
-	}
 	relabelled := !maps.Equal(old.Labels, pod.Labels)
 	if pod.DeletionTimestamp != nil {
 		// Terminating is as good as deleted: a replacement need not wait for the end of the grace period.
