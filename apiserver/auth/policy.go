@@ -147,11 +147,16 @@ func nodeMay(u User, a Attributes, getter Getter) (bool, string) {
 	case "nodes/status":
 		return isRead(a) || ownNode(a, node, "update", "patch"), nodeDenied(a, node)
 	case "pods":
-		return isRead(a) || a.Verb == "delete" && podIsOn(a, node, getter),
-			fmt.Sprintf("node %q can only delete pods with spec.nodeName set to itself", node)
+		if a.Verb == "delete" {
+			return podIsOn(a, node, getter), fmt.Sprintf("node %q can only delete pods with spec.nodeName set to itself", node)
+		}
+		return isRead(a), ""
 	case "pods/status":
-		return isRead(a) || isUpdate(a) && podIsOn(a, node, getter),
-			fmt.Sprintf("node %q can only update pod status for pods with spec.nodeName set to itself", node)
+		if isUpdate(a) {
+			return podIsOn(a, node, getter),
+				fmt.Sprintf("node %q can only update pod status for pods with spec.nodeName set to itself", node)
+		}
+		return isRead(a), ""
 	case "serviceaccounts/token":
 		return a.Verb == "create", ""
 	case "events", "events.k8s.io/events":

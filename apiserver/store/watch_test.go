@@ -78,7 +78,7 @@ func TestSlowWatcherIsCutOff(t *testing.T) {
 	for range slow.Events() {
 		received++
 	}
-	if !errors.Is(slow.Err(), ErrSlow) || received == 0 || received > 2*watchBuffer+options.History {
+	if !errors.Is(slow.Err(), ErrSlow) || received > 2*watchBuffer+options.History {
 		t.Errorf("after %d events: %v", received, slow.Err())
 	}
 	if _, err := s.Watch(leases, "", from); !errors.Is(err, ErrGone) {
