@@ -1,0 +1,168 @@
+package endpointslice
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	corelisters "k8s.io/client-go/listers/core/v1"
+	"k8s.io/client-go/tools/cache"
+
+	"github.com/kubelite/kubelite/controllers/reconcile"
+	"github.com/kubelite/kubelite/controllers/selection"
+	"github.com/kubelite/kubelite/controllers/slicing"
+)
+
+const workers = 4
+
+// Controller keeps EndpointSlices equal to the Pods that Services select.
+type Controller struct {
+	services corelisters.ServiceLister
+	pods     corelisters.PodLister
+	nodes    corelisters.NodeLister
+	slices   *slicing.Slices
+	triggers *selection.TriggerTimes
+	synced   []cache.InformerSynced
+	queue    *reconcile.Queue[string]
+}
+
+// New makes the controller over the factory's Services, Pods, Nodes and EndpointSlices. It does nothing before Run.
+func New(client kubernetes.Interface, factory informers.SharedInformerFactory) (*Controller, error) {
+	core := factory.Core().V1()
+	c := &Controller{
+		services: core.Services().Lister(),
+		pods:     core.Pods().Lister(),
+		nodes:    core.Nodes().Lister(),
+		triggers: selection.NewTriggerTimes(),
+	}
+	c.queue = reconcile.NewQueue("endpointslice", c.sync)
+	slices, slicesSynced, err := slicing.New(client, factory, managedBy, c.queue.Add)
+	if err != nil {
+		return nil, err
+	}
+	c.slices = slices
+	c.synced = append(c.synced, slicesSynced)
+	for informer, handler := range map[cache.SharedIndexInformer]cache.ResourceEventHandler{
+		core.Services().Informer(): c.serviceHandler(),
+		core.Pods().Informer():     c.podHandler(),
+		core.Nodes().Informer():    c.nodeHandler(),
+	} {
+		handled, err := informer.AddEventHandler(handler)
+		if err != nil {
+			return nil, fmt.Errorf("watch what EndpointSlices are made of: %w", err)
+		}
+		c.synced = append(c.synced, handled.HasSynced)
+	}
+	return c, nil
+}
+
+// Run works until ctx is done. It waits for its caches, which the caller starts.
+func (c *Controller) Run(ctx context.Context) {
+	if cache.WaitForCacheSync(ctx.Done(), c.synced...) {
+		c.queue.Run(ctx, workers)
+	}
+}
+
+func (c *Controller) serviceHandler() cache.ResourceEventHandler {
+	add := func(obj any) { c.queue.Add(reconcile.ObjectKey(obj)) }
+	return cache.ResourceEventHandlerFuncs{AddFunc: add, UpdateFunc: func(_, obj any) { add(obj) }, DeleteFunc: add}
+}
+
+func (c *Controller) podHandler() cache.ResourceEventHandler {
+	return cache.ResourceEventHandlerFuncs{
+		AddFunc: func(obj any) { c.addServicesOf(obj.(*corev1.Pod)) },
+		UpdateFunc: func(old, obj any) {
+			if before, pod := old.(*corev1.Pod), obj.(*corev1.Pod); selection.Changed(before, pod) {
+				c.addServicesOf(before, pod)
+			}
+		},
+		DeleteFunc: func(obj any) {
+			if pod, ok := reconcile.Deleted[*corev1.Pod](obj); ok {
+				c.addServicesOf(pod)
+			}
+		},
+	}
+}
+
+func (c *Controller) addServicesOf(pods ...*corev1.Pod) {
+	keys, err := selection.ServicesOf(c.services, pods...)
+	if err != nil {
+		slog.Error("list the Services of a Pod", "error", err)
+	}
+	for _, key := range keys {
+		c.queue.Add(key)
+	}
+}
+
+// nodeHandler looks at all Services again when a Node comes, goes or moves to another zone.
+func (c *Controller) nodeHandler() cache.ResourceEventHandler {
+	addAll := func() {
+		services, err := c.services.List(labels.Everything())
+		if err != nil {
+			slog.Error("list Services", "error", err)
+		}
+		for _, service := range services {
+			c.queue.Add(reconcile.ObjectKey(service))
+		}
+	}
+	return cache.ResourceEventHandlerFuncs{
+		AddFunc: func(any) { addAll() },
+		UpdateFunc: func(old, obj any) {
+			if old.(*corev1.Node).Labels[corev1.LabelTopologyZone] != obj.(*corev1.Node).Labels[corev1.LabelTopologyZone] {
+				addAll()
+			}
+		},
+		DeleteFunc: func(any) { addAll() },
+	}
+}
+
+// sync makes the slices of one Service right. Services without a selector are left to who writes their endpoints.
+func (c *Controller) sync(ctx context.Context, key string) error {
+	namespace, name, err := cache.SplitMetaNamespaceKey(key)
+	if err != nil {
+		return fmt.Errorf("sync EndpointSlices of Service %q: %w", key, err)
+	}
+	service, err := c.services.Services(namespace).Get(name)
+	if apierrors.IsNotFound(err) {
+		c.triggers.Forget(key)
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("sync EndpointSlices of Service %s: %w", key, err)
+	}
+	if service.Spec.Selector == nil || service.Spec.Type == corev1.ServiceTypeExternalName || service.DeletionTimestamp != nil {
+		return nil
+	}
+	pods, err := c.pods.Pods(namespace).List(labels.SelectorFromSet(service.Spec.Selector))
+	if err != nil {
+		return fmt.Errorf("list the Pods of Service %s: %w", key, err)
+	}
+	existing, err := c.slices.Of(key)
+	if err != nil {
+		return err
+	}
+	nodes, err := c.nodesByName()
+	if err != nil {
+		return err
+	}
+	trigger := c.triggers.Observe(service, pods)
+	changes := slicing.Plan(ownerOf(service), membersOf(service, pods, nodes), existing)
+	return c.slices.Apply(ctx, changes, trigger)
+}
+
+func (c *Controller) nodesByName() (map[string]*corev1.Node, error) {
+	all, err := c.nodes.List(labels.Everything())
+	if err != nil {
+		return nil, fmt.Errorf("list Nodes: %w", err)
+	}
+	byName := make(map[string]*corev1.Node, len(all))
+	for _, node := range all {
+		byName[node.Name] = node
+	}
+	return byName, nil
+}
