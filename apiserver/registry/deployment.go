@@ -39,10 +39,10 @@ func deploymentKind() *Kind {
 		ValidateName: validation.NameIsDNSSubdomain,
 		Warnings: func(obj, old Object) []string {
 			deployment := obj.(*appsv1.Deployment)
-			if old != nil && equality.Semantic.DeepEqual(deployment.Spec.Template, old.(*appsv1.Deployment).Spec.Template) {
-				return nil
+			if old == nil {
+				return workloadWarnings(obj, &deployment.Spec.Template, nil)
 			}
-			return append(podNameWarnings(deployment, old == nil), templateWarnings(&deployment.Spec.Template)...)
+			return workloadWarnings(obj, &deployment.Spec.Template, &old.(*appsv1.Deployment).Spec.Template)
 		},
 		Columns: deploymentColumns(),
 		Cells:   deploymentCells,

@@ -25,6 +25,7 @@ func endpointsKind() *Kind {
 		Validate:         func(obj Object) field.ErrorList { return validateEndpoints(obj.(*corev1.Endpoints)) },
 		ValidateUpdate:   func(obj, _ Object) field.ErrorList { return validateEndpoints(obj.(*corev1.Endpoints)) },
 		ValidateName:     validation.NameIsDNSSubdomain,
+		Deprecated:       "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
 		Warnings:         endpointsWarnings,
 		Columns: []metav1.TableColumnDefinition{
 			nameColumn(), column("Endpoints", "string", corev1.Endpoints{}.SwaggerDoc()["subsets"]), ageColumn(),

@@ -53,6 +53,8 @@ type Kind struct {
 	ValidateUpdate func(obj, old Object) field.ErrorList
 	// ValidateName returns what is wrong with a name, in Kubernetes' words; prefix is true for a generateName.
 	ValidateName func(name string, prefix bool) []string
+	// Deprecated, if not empty, is sent as a Warning header with every answer about the kind, reads included.
+	Deprecated string
 	// Warnings are sent to the client as Warning headers; old is nil on create.
 	Warnings func(obj, old Object) []string
 

@@ -97,7 +97,7 @@ func validateNamespaceFinalizers(namespace *corev1.Namespace) field.ErrorList {
 	path := field.NewPath("spec", "finalizers")
 	for i, finalizer := range namespace.Spec.Finalizers {
 		errs = append(errs, validation.ValidateFinalizerName(string(finalizer), path.Index(i))...)
-		if finalizer != corev1.FinalizerKubernetes && !isQualified(string(finalizer)) {
+		if finalizer != corev1.FinalizerKubernetes && finalizer != metav1.FinalizerOrphanDependents && !isQualified(string(finalizer)) {
 			errs = append(errs, field.Invalid(path.Index(i), finalizer, "name is neither a standard finalizer name nor is it fully qualified"))
 		}
 	}

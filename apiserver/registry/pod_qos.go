@@ -7,11 +7,11 @@ import (
 // qosClass is Guaranteed if every container's CPU and memory limits are set and equal its requests, BestEffort if none
 // asks for or limits any, else Burstable.
 func qosClass(pod *corev1.Pod) corev1.PodQOSClass {
-	any, guaranteed := false, true
+	asked, guaranteed := false, true
 	check := func(resources *corev1.ResourceRequirements) {
 		for _, name := range []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory} {
 			request, limit := resources.Requests[name], resources.Limits[name]
-			any = any || request.Sign() > 0 || limit.Sign() > 0
+			asked = asked || request.Sign() > 0 || limit.Sign() > 0
 			guaranteed = guaranteed && limit.Sign() > 0 && request.Cmp(limit) == 0
 		}
 	}
@@ -25,7 +25,7 @@ func qosClass(pod *corev1.Pod) corev1.PodQOSClass {
 		}
 	}
 	switch {
-	case !any:
+	case !asked:
 		return corev1.PodQOSBestEffort
 	case guaranteed:
 		return corev1.PodQOSGuaranteed

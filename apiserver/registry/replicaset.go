@@ -1,6 +1,8 @@
 package registry
 
 import (
+	"strconv"
+
 	appsv1 "k8s.io/api/apps/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/validation"
@@ -9,7 +11,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/utils/ptr"
-	"strconv"
 )
 
 func replicaSetKind() *Kind {
@@ -41,10 +42,10 @@ func replicaSetKind() *Kind {
 		ValidateName: validation.NameIsDNSSubdomain,
 		Warnings: func(obj, old Object) []string {
 			set := obj.(*appsv1.ReplicaSet)
-			if old != nil && equality.Semantic.DeepEqual(set.Spec.Template, old.(*appsv1.ReplicaSet).Spec.Template) {
-				return nil
+			if old == nil {
+				return workloadWarnings(obj, &set.Spec.Template, nil)
 			}
-			return append(podNameWarnings(set, old == nil), templateWarnings(&set.Spec.Template)...)
+			return workloadWarnings(obj, &set.Spec.Template, &old.(*appsv1.ReplicaSet).Spec.Template)
 		},
 		Columns: replicaSetColumns(),
 		Cells:   replicaSetCells,

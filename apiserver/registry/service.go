@@ -30,16 +30,11 @@ func serviceKind(config Config) *Kind {
 			return validateServiceUpdate(obj.(*corev1.Service), old.(*corev1.Service))
 		},
 		ValidateName: validation.NameIsDNS1035Label,
-		Warnings: func(obj, old Object) []string {
-			if old == nil {
-				return serviceWarnings(obj.(*corev1.Service), nil)
-			}
-			return serviceWarnings(obj.(*corev1.Service), old.(*corev1.Service))
-		},
-		AfterDelete: func(obj Object) { allocation.release(obj.(*corev1.Service)) },
-		Loaded:      func(obj Object) { allocation.load(obj.(*corev1.Service)) },
-		Columns:     serviceColumns(),
-		Cells:       serviceCells,
+		Warnings:     func(obj, _ Object) []string { return serviceWarnings(obj.(*corev1.Service)) },
+		AfterDelete:  func(obj Object) { allocation.release(obj.(*corev1.Service)) },
+		Loaded:       func(obj Object) { allocation.load(obj.(*corev1.Service)) },
+		Columns:      serviceColumns(),
+		Cells:        serviceCells,
 		Fields: func(obj Object) fields.Set {
 			service := obj.(*corev1.Service)
 			return fields.Set{"spec.clusterIP": service.Spec.ClusterIP, "spec.type": string(service.Spec.Type)}

@@ -1,0 +1,66 @@
+package registry
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	apivalidation "k8s.io/apimachinery/pkg/api/validation"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+)
+
+func validateEndpoints(endpoints *corev1.Endpoints) field.ErrorList {
+	var errs field.ErrorList
+	for i := range endpoints.Subsets {
+		subset, path := &endpoints.Subsets[i], field.NewPath("subsets").Index(i)
+		if len(subset.Addresses) == 0 && len(subset.NotReadyAddresses) == 0 {
+			errs = append(errs, field.Required(path, "must specify `addresses` or `notReadyAddresses`"))
+		}
+		for j := range subset.Addresses {
+			errs = append(errs, validateEndpointAddress(path.Child("addresses").Index(j), &subset.Addresses[j])...)
+		}
+		for j := range subset.NotReadyAddresses {
+			errs = append(errs, validateEndpointAddress(path.Child("notReadyAddresses").Index(j), &subset.NotReadyAddresses[j])...)
+		}
+		for j, port := range subset.Ports {
+			path := path.Child("ports").Index(j)
+			if port.Name != "" {
+				errs = append(errs, validateDNSLabel(path.Child("name"), port.Name)...)
+			} else if len(subset.Ports) > 1 {
+				errs = append(errs, field.Required(path.Child("name"), ""))
+			}
+			errs = append(errs, validatePortNumber(path.Child("port"), port.Port)...)
+			errs = append(errs, validateProtocol(path.Child("protocol"), port.Protocol)...)
+			if port.AppProtocol != nil {
+				errs = append(errs, validateQualifiedName(path.Child("appProtocol"), *port.AppProtocol)...)
+			}
+		}
+	}
+	return errs
+}
+
+func validateEndpointAddress(path *field.Path, address *corev1.EndpointAddress) field.ErrorList {
+	errs := validation.IsValidIP(path.Child("ip"), address.IP)
+	if len(errs) == 0 {
+		errs = append(errs, validateOrdinaryIP(path.Child("ip"), address.IP)...)
+	}
+	if address.Hostname != "" {
+		errs = append(errs, validateDNSLabel(path.Child("hostname"), address.Hostname)...)
+	}
+	if address.NodeName != nil {
+		errs = append(errs, invalidFor(path.Child("nodeName"), *address.NodeName, apivalidation.NameIsDNSSubdomain(*address.NodeName, false))...)
+	}
+	return errs
+}
+
+func endpointsWarnings(obj, _ Object) []string {
+	var warnings []string
+	for i, subset := range obj.(*corev1.Endpoints).Subsets {
+		path := field.NewPath("subsets").Index(i)
+		for j, address := range subset.Addresses {
+			warnings = append(warnings, validation.GetWarningsForIP(path.Child("addresses").Index(j).Child("ip"), address.IP)...)
+		}
+		for j, address := range subset.NotReadyAddresses {
+			warnings = append(warnings, validation.GetWarningsForIP(path.Child("notReadyAddresses").Index(j).Child("ip"), address.IP)...)
+		}
+	}
+	return warnings
+}

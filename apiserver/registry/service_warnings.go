@@ -1,0 +1,57 @@
+package registry
+
+import (
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/utils/ptr"
+)
+
+func serviceWarnings(service *corev1.Service) []string {
+	path, spec := field.NewPath("spec"), &service.Spec
+	var warnings []string
+	if _, found := service.Annotations[corev1.DeprecatedAnnotationTopologyAwareHints]; found {
+		warnings = append(warnings, fmt.Sprintf("annotation %s is deprecated, please use %s instead",
+			corev1.DeprecatedAnnotationTopologyAwareHints, corev1.AnnotationTopologyMode))
+	}
+	headless := spec.Type == corev1.ServiceTypeClusterIP && isHeadless(spec)
+	if headless {
+		if spec.LoadBalancerIP != "" {
+			warnings = append(warnings, "spec.loadBalancerIP is ignored for headless services")
+		}
+		if len(spec.ExternalIPs) > 0 {
+			warnings = append(warnings, "spec.externalIPs is ignored for headless services")
+		}
+		if spec.SessionAffinity != corev1.ServiceAffinityNone {
+			warnings = append(warnings, "spec.SessionAffinity is ignored for headless services")
+		}
+	} else {
+		for i, ip := range spec.ClusterIPs {
+			warnings = append(warnings, validation.GetWarningsForIP(path.Child("clusterIPs").Index(i), ip)...)
+		}
+	}
+	for i, ip := range spec.ExternalIPs {
+		warnings = append(warnings, validation.GetWarningsForIP(path.Child("externalIPs").Index(i), ip)...)
+	}
+	externalName := spec.Type == corev1.ServiceTypeExternalName
+	switch {
+	case len(spec.ExternalIPs) == 0 || headless:
+	case externalName:
+		warnings = append(warnings, `spec.externalIPs is ignored when spec.type is "ExternalName"`)
+	default:
+		warnings = append(warnings, "spec.externalIPs is deprecated and may no longer be implemented in some clusters")
+	}
+	for i, cidr := range spec.LoadBalancerSourceRanges {
+		warnings = append(warnings, validation.GetWarningsForCIDR(path.Child("loadBalancerSourceRanges").Index(i), cidr)...)
+	}
+	if !externalName && spec.ExternalName != "" {
+		warnings = append(warnings, `spec.externalName is ignored when spec.type is not "ExternalName"`)
+	}
+	if ptr.Deref(spec.TrafficDistribution, "") == corev1.ServiceTrafficDistributionPreferClose {
+		warnings = append(warnings, fmt.Sprintf("spec.trafficDistribution: %q is deprecated; use %q",
+			corev1.ServiceTrafficDistributionPreferClose, corev1.ServiceTrafficDistributionPreferSameZone))
+	}
+	return warnings
+}
