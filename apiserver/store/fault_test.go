@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 )
 
 func TestOpenExplains(t *testing.T) {
@@ -157,7 +158,7 @@ func TestFailedBatchIsUndone(t *testing.T) {
 
 	// bbolt refuses keys over 32 KiB: stands for any failing commit.
 	tooLong := key(configMaps, "a", strings.Repeat("x", bbolt.MaxKeySize+1))
-	if _, err := s.Create(t.Context(), tooLong, object(tooLong, "")); !errors.Is(err, bbolt.ErrKeyTooLarge) {
+	if _, err := s.Create(t.Context(), tooLong, object(tooLong, "")); !errors.Is(err, bolterrors.ErrKeyTooLarge) {
 		t.Errorf("Create: %v", err)
 	}
 	if _, err := s.Get(tooLong); !errors.Is(err, ErrNotFound) {
