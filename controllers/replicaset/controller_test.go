@@ -47,6 +47,20 @@ func startCluster(t *testing.T, objects ...runtime.Object) *cluster {
 		pod.UID = types.UID(pod.Name)
 		return false, nil, nil
 	})
+	// The in-memory API would take the spec of a status update, too.
+	c.client.PrependReactor("update", "replicasets", func(action clienttesting.Action) (bool, runtime.Object, error) {
+		if action.GetSubresource() != "status" {
+			return false, nil, nil
+		}
+		sent := action.(clienttesting.UpdateAction).GetObject().(*appsv1.ReplicaSet)
+		stored, err := c.client.Tracker().Get(action.GetResource(), sent.Namespace, sent.Name)
+		if err != nil {
+			return true, nil, err
+		}
+		merged := stored.(*appsv1.ReplicaSet).DeepCopy()
+		merged.Status = sent.Status
+		return true, merged, c.client.Tracker().Update(action.GetResource(), merged, sent.Namespace)
+	})
 	factory := informers.NewSharedInformerFactory(c.client, 0)
 	controller, err := New(c.client, factory, c.recorder)
 	if err != nil {
