@@ -1,0 +1,89 @@
+package apiserver
+
+import (
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+
+	"github.com/kubelite/kubelite/apiserver/registry"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/managedfields"
+	applyconfigurations "k8s.io/client-go/applyconfigurations"
+)
+
+// fieldManagers keep who owns which field. They are made at the first server-side apply, because their schema costs
+// some megabytes: an object that was never applied by the server has no managedFields, and its owners until then are known
+// as "before-first-apply".
+type fieldManagers struct {
+	types func() managedfields.TypeConverter
+
+	mu    sync.Mutex
+	known map[fieldManagerKey]*managedfields.FieldManager
+}
+
+type fieldManagerKey struct {
+	resource    *resource
+	subresource string
+}
+
+func newFieldManagers() *fieldManagers {
+	return &fieldManagers{
+		types: sync.OnceValue(func() managedfields.TypeConverter { return applyconfigurations.NewTypeConverter(registry.Scheme) }),
+		known: map[fieldManagerKey]*managedfields.FieldManager{},
+	}
+}
+
+func (f *fieldManagers) of(res *resource, subresource string) (*managedfields.FieldManager, error) {
+	types := f.types()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	key := fieldManagerKey{res, subresource}
+	if manager, ok := f.known[key]; ok {
+		return manager, nil
+	}
+	kind := res.GroupVersionKind
+	manager, err := managedfields.NewDefaultFieldManager(types, runtime.UnsafeObjectConvertor(registry.Scheme),
+		kindDefaulter{res}, registry.Scheme, kind, kind.GroupVersion(), subresource, nil)
+	if err != nil {
+		return nil, fmt.Errorf("make field manager of %s: %w", res.GroupResource(), err)
+	}
+	f.known[key] = manager
+	return manager, nil
+}
+
+// kindDefaulter lets the field manager fill in the kind's defaults.
+type kindDefaulter struct{ resource *resource }
+
+func (d kindDefaulter) Default(in runtime.Object) {
+	obj, ok := in.(Object)
+	if ok && d.resource.Kind.Default != nil && d.resource.StoredAs == nil {
+		d.resource.Kind.Default(obj)
+	}
+}
+
+// trackManagedFields notes a change by other means than apply, where the object has managed fields at all.
+func (c *call) trackManagedFields(ch change, current, next Object) {
+	if len(current.GetManagedFields()) == 0 {
+		next.SetManagedFields(nil)
+		return
+	}
+	manager, err := c.fieldManagers.of(c.resource, ch.subresource)
+	if err != nil {
+		slog.Error("managed fields not updated", "resource", c.resource.GroupResource(), "name", c.name, "error", err)
+		next.SetManagedFields(current.GetManagedFields())
+		return
+	}
+	wire := c.resource.wire(next)
+	manager.UpdateNoErrors(c.resource.wire(current).DeepCopyObject(), wire, c.managerName(ch.options))
+	next.SetManagedFields(wire.(Object).GetManagedFields())
+}
+
+// managerName is the client's name for itself, or else its program's.
+func (c *call) managerName(options writeOptions) string {
+	if options.fieldManager != "" {
+		return options.fieldManager
+	}
+	program, _, _ := strings.Cut(c.r.UserAgent(), "/")
+	return program
+}
