@@ -12,7 +12,6 @@ import (
 	"github.com/kubelite/kubelite/apiserver/store"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
 // modifiedWords is the cause in Kubernetes' answer to a lost race between writers.
