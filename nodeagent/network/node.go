@@ -1,0 +1,110 @@
+package network
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// ErrNoPodCIDR is returned when a Pod is to be attached before Setup has told the node's range.
+var ErrNoPodCIDR = errors.New("the node has no Pod CIDR yet")
+
+// routeProtocol marks the routes of this package (`proto 75` in `ip route`), so that none of others is ever removed.
+const routeProtocol = 75
+
+// Config says where a node keeps its addresses and what is inside the cluster.
+type Config struct {
+	StateDir    string       // folder of the address files; must outlive a reboot
+	ClusterCIDR netip.Prefix // of all Pods: traffic to it keeps the Pod's address; the zero value switches masquerading off
+	Underlay    string       // interface to the other nodes, "eth0"; empty: masquerade on every way out but the veths
+}
+
+// Node is the Pod network of one node. Its methods may be called concurrently.
+type Node struct {
+	config Config
+
+	mutex     sync.Mutex // of what follows
+	allocator *allocator // nil before Setup
+	podCIDR   netip.Prefix
+}
+
+// New returns a Node that does nothing before Setup.
+func New(config Config) *Node { return &Node{config: config} }
+
+// Setup makes the network namespace that the process is in a node's, with podCIDR as its range. It may be called again; the range of a
+// node with Pods must not change.
+func (n *Node) Setup(podCIDR netip.Prefix) error {
+	n.mutex.Lock()
+	defer n.mutex.Unlock()
+	podCIDR = podCIDR.Masked()
+	if !podCIDR.Addr().Is4() || podCIDR.Bits() > 30 {
+		return fmt.Errorf("set up Pod network: %s is not an IPv4 range of at least 4 addresses", podCIDR)
+	}
+	if n.podCIDR == podCIDR {
+		return nil
+	}
+	for path, value := range map[string]string{
+		"net/ipv4/ip_forward": "1",
+		// Pods' packets come in by one interface for each address; what replies by another is the Services' return way
+		"net/ipv4/conf/all/rp_filter":     "0",
+		"net/ipv4/conf/default/rp_filter": "0",
+	} {
+		if err := writeSysctl(path, value); err != nil {
+			return fmt.Errorf("set up Pod network: %w", err)
+		}
+	}
+	allocator, err := openAllocator(filepath.Join(n.config.StateDir, strings.ReplaceAll(podCIDR.String(), "/", "-")), podCIDR)
+	if err != nil {
+		return fmt.Errorf("set up Pod network: %w", err)
+	}
+	own := &netlink.Route{Dst: ipNet(podCIDR), Type: unix.RTN_UNREACHABLE, Protocol: routeProtocol}
+	if err := netlink.RouteReplace(own); err != nil {
+		return fmt.Errorf("set up Pod network: route %s: %w", podCIDR, err)
+	}
+	if n.config.ClusterCIDR.IsValid() {
+		if err := masquerade(podCIDR, n.config.ClusterCIDR, n.config.Underlay); err != nil {
+			return fmt.Errorf("set up Pod network: %w", err)
+		}
+	}
+	n.podCIDR, n.allocator = podCIDR, allocator
+	return nil
+}
+
+// Gateway is the node's own address in its range, the Pods' default route: 10.244.0.1 of 10.244.0.0/24. Invalid before Setup.
+func (n *Node) Gateway() netip.Addr {
+	n.mutex.Lock()
+	defer n.mutex.Unlock()
+	if n.allocator == nil {
+		return netip.Addr{}
+	}
+	return n.allocator.gateway
+}
+
+// Reclaim frees the addresses and host ports of Pods that are not among podUIDs: what a crash between two steps has left.
+func (n *Node) Reclaim(podUIDs []string) error {
+	n.mutex.Lock()
+	defer n.mutex.Unlock()
+	if n.allocator == nil {
+		return ErrNoPodCIDR
+	}
+	keep := map[string]bool{}
+	for _, uid := range podUIDs {
+		keep[uid] = true
+	}
+	return errors.Join(n.allocator.reclaim(keep), reclaimHostPorts(keep))
+}
+
+// writeSysctl sets a sysctl of the calling thread's namespaces, by its path below /proc/sys.
+func writeSysctl(path, value string) error {
+	if err := os.WriteFile(filepath.Join("/proc/sys", path), []byte(value), 0); err != nil {
+		return fmt.Errorf("set sysctl %s to %q: %w", strings.ReplaceAll(path, "/", "."), value, err)
+	}
+	return nil
+}
