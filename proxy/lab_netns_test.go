@@ -22,7 +22,7 @@ import (
 //	client 192.168.1.10 ── 192.168.1.2 node ── 10.244.0.2 podA
 //	                                      └── 10.244.0.3 podB
 type lab struct {
-	*testing.T
+	testing.TB
 	client, node, podA, podB string // paths of network namespaces
 	api                      *fake.Clientset
 }
@@ -32,7 +32,7 @@ const (
 	podB = "10.244.0.3"
 )
 
-func newLab(t *testing.T) *lab {
+func newLab(t testing.TB) *lab {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		if os.Getenv("KUBELITE_REQUIRE_ROOT") == "1" {
@@ -40,7 +40,7 @@ func newLab(t *testing.T) *lab {
 		}
 		t.Skip("this test needs root")
 	}
-	l := &lab{T: t, api: fake.NewClientset()}
+	l := &lab{TB: t, api: fake.NewClientset()}
 	prefix := fmt.Sprintf("kl-px%d", os.Getpid())
 	for suffix, path := range map[string]*string{"c": &l.client, "n": &l.node, "a": &l.podA, "b": &l.podB} {
 		name := prefix + suffix

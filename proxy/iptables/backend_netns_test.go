@@ -83,3 +83,77 @@ func TestNetnsSavedRules(t *testing.T) {
 		checkGolden(t, "testdata/services.save", saved)
 	}
 }
+
+// A new process finds the rules of the one before it right, and does not touch them.
+func TestNetnsReplaceLeavesRightRulesAlone(t *testing.T) {
+	p := readPlan(t, "testdata/services.yaml")
+	inNamespace(t, func() error {
+		backend, err := New(nodeOptions)
+		if err != nil {
+			return err
+		}
+		if !backend.nft {
+			t.Log("x_tables has no generations: nothing to compare")
+			return nil
+		}
+		if err := backend.Replace(p); err != nil {
+			return err
+		}
+		before, err := generation()
+		if err != nil {
+			return err
+		}
+		if err := backend.Replace(p); err != nil {
+			return err
+		}
+		after, err := generation()
+		if before != after {
+			t.Errorf("generation %d became %d", before, after)
+		}
+		return err
+	})
+}
+
+// What is found missing, changed or added is named, and put right.
+func TestNetnsDifference(t *testing.T) {
+	p := readPlan(t, "testdata/services.yaml")
+	inNamespace(t, func() error {
+		backend, err := New(nodeOptions)
+		if err != nil {
+			return err
+		}
+		if err := backend.Replace(p); err != nil {
+			return err
+		}
+		for _, test := range []struct{ damage, found string }{
+			{"*nat\n-F KUBE-SERVICES\nCOMMIT\n", "chain KUBE-SERVICES of table nat has 0 rules instead of 12"},
+			{"*nat\n-F PREROUTING\nCOMMIT\n", "chain PREROUTING of table nat has no rule"},
+			{"*nat\n-D KUBE-SERVICES 2\nCOMMIT\n", "chain KUBE-SERVICES of table nat has 11 rules instead of 12"},
+			{"*nat\n-R KUBE-MARK-MASQ 1 -j MARK --set-xmark 0x1/0x1\nCOMMIT\n", "rule 1 of chain KUBE-MARK-MASQ of table nat is"},
+			{"*nat\n:KUBE-SVC-AAAAAAAAAAAAAAAA - [0:0]\nCOMMIT\n", "chain KUBE-SVC-AAAAAAAAAAAAAAAA of table nat belongs to no Service"},
+			{"*mangle\n-X KUBE-PROXY-CANARY\nCOMMIT\n", "chain KUBE-PROXY-CANARY of table mangle is gone"},
+			{"*filter\n-A INPUT -s 192.0.2.1/32 -j DROP\nCOMMIT\n", ""},
+		} {
+			if err := restore(test.damage); err != nil {
+				return err
+			}
+			found, err := backend.Difference()
+			if err != nil {
+				return err
+			}
+			if !strings.HasPrefix(found, test.found) || found != "" && test.found == "" {
+				t.Errorf("after %q found %q, expected %q", test.damage, found, test.found)
+			}
+			if found == "" {
+				continue
+			}
+			if err := backend.Replace(p); err != nil {
+				return err
+			}
+			if found, err := backend.Difference(); found != "" || err != nil {
+				t.Errorf("after %q and Replace: %s %v", test.damage, found, err)
+			}
+		}
+		return nil
+	})
+}
