@@ -86,7 +86,7 @@ func agentUnreachable(location *url.URL, err error) error {
 	if errors.As(err, &failed) {
 		err = failed.Err
 	}
-	return apierrors.NewInternalError(fmt.Errorf("Get %q: %w", location.String(), err)) //nolint:staticcheck // Kubernetes' words
+	return apierrors.NewInternalError(&url.Error{Op: "Get", URL: location.String(), Err: err})
 }
 
 // joinAgent sends the client's request to the agent and, when that answers 101, copies bytes both ways until one side ends.

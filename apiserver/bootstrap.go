@@ -35,6 +35,7 @@ func (s *Server) bootstrap() error {
 		return fmt.Errorf("make Service %s: %w", kubernetesName, err)
 	}
 	if err := s.ensure(ctx, corev1.Resource("endpoints"), s.kubernetesEndpoints(), func(current Object) {
+		//lint:ignore SA1019 Endpoints are served, though deprecated
 		if endpoints, ok := current.(*corev1.Endpoints); ok {
 			endpoints.Subsets = s.kubernetesEndpoints().Subsets
 		}
@@ -107,10 +108,13 @@ func (s *Server) kubernetesService() *corev1.Service {
 	return service
 }
 
-func (s *Server) kubernetesEndpoints() *corev1.Endpoints { //nolint:staticcheck // served, though deprecated
-	endpoints := &corev1.Endpoints{ObjectMeta: s.kubernetesMeta()} //nolint:staticcheck // as above
+//lint:ignore SA1019 Endpoints are served, though deprecated
+func (s *Server) kubernetesEndpoints() *corev1.Endpoints {
+	//lint:ignore SA1019 as above
+	endpoints := &corev1.Endpoints{ObjectMeta: s.kubernetesMeta()}
 	endpoints.Labels = map[string]string{discoveryv1.LabelSkipMirror: "true"}
-	endpoints.Subsets = []corev1.EndpointSubset{{ //nolint:staticcheck // as above
+	//lint:ignore SA1019 as above
+	endpoints.Subsets = []corev1.EndpointSubset{{
 		Addresses: []corev1.EndpointAddress{{IP: s.config.AdvertiseAddress.String()}},
 		Ports:     []corev1.EndpointPort{{Name: "https", Port: int32(s.config.AdvertisePort), Protocol: corev1.ProtocolTCP}},
 	}}

@@ -31,7 +31,8 @@ func (c *call) delete() error {
 		return err
 	}
 	code := http.StatusOK
-	if !outcome.gone && options.OrphanDependents != nil && !*options.OrphanDependents {
+	//lint:ignore SA1019 clients may still send it
+	if asked := options.OrphanDependents; !outcome.gone && asked != nil && !*asked {
 		code = http.StatusAccepted
 	}
 	if !outcome.gone || returnsDeleted(c.resource.Kind) {
@@ -208,9 +209,11 @@ func (c *call) gracePeriod(obj Object, asked *int64) (seconds int64, graceful bo
 func deletionFinalizers(finalizers []string, options *metav1.DeleteOptions) []string {
 	orphan := slices.Contains(finalizers, metav1.FinalizerOrphanDependents)
 	foreground := slices.Contains(finalizers, metav1.FinalizerDeleteDependents)
+	//lint:ignore SA1019 clients may still send it
+	asked := options.OrphanDependents
 	switch {
-	case options.OrphanDependents != nil:
-		orphan, foreground = *options.OrphanDependents, false
+	case asked != nil:
+		orphan, foreground = *asked, false
 	case options.PropagationPolicy != nil:
 		orphan = *options.PropagationPolicy == metav1.DeletePropagationOrphan
 		foreground = *options.PropagationPolicy == metav1.DeletePropagationForeground

@@ -19,6 +19,7 @@ func (s *Server) routePaths(router chi.Router) {
 	}
 	router.Get("/version", s.servePath(serveVersion))
 	s.routeDiscovery(router)
+	s.routeOpenAPI(router)
 }
 
 // health answers ok: the listener is opened only when the store has been loaded, and closed before the store is.

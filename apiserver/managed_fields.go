@@ -76,7 +76,7 @@ func (c *call) trackManagedFields(ch change, current, next Object) {
 	}
 	wire := c.resource.wire(next)
 	manager.UpdateNoErrors(c.resource.wire(current).DeepCopyObject(), wire, c.managerName(ch.options))
-	next.SetManagedFields(wire.(Object).GetManagedFields())
+	next.SetManagedFields(wire.GetManagedFields())
 }
 
 // managerName is the client's name for itself, or else its program's.

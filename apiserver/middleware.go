@@ -18,7 +18,7 @@ func (s *Server) recoverPanics(next http.Handler) http.Handler {
 			if problem == nil {
 				return
 			}
-			if problem == http.ErrAbortHandler { //nolint:errorlint // recovered values are compared as they are
+			if problem == http.ErrAbortHandler {
 				panic(problem)
 			}
 			slog.Error("panic while serving", "method", r.Method, "path", r.URL.Path, "panic", problem, "stack", string(debug.Stack()))

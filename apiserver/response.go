@@ -39,7 +39,9 @@ func writeObject(w http.ResponseWriter, r *http.Request, code int, format output
 func writeBody(w http.ResponseWriter, r *http.Request, code int, contentType string, body []byte) {
 	header := w.Header()
 	header.Set("Content-Type", contentType)
-	header.Set("Cache-Control", "no-cache, private")
+	if header.Get("Cache-Control") == "" {
+		header.Set("Cache-Control", "no-cache, private")
+	}
 	if len(body) >= gzipThreshold && acceptsGzip(r) {
 		header.Set("Content-Encoding", "gzip")
 		header.Add("Vary", "Accept-Encoding")

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/kubelite/kubelite/apiserver/auth"
+	"github.com/kubelite/kubelite/apiserver/openapi"
 	"github.com/kubelite/kubelite/apiserver/registry"
 	"github.com/kubelite/kubelite/apiserver/store"
 	"github.com/kubelite/kubelite/internal/netns"
@@ -86,6 +87,7 @@ type Server struct {
 	store         *store.Store
 	resources     []*resource
 	discovered    *discovered
+	documents     *openapi.Documents
 	fieldManagers *fieldManagers
 	tokens        *auth.Tokens
 	authenticator *auth.Authenticator
@@ -180,6 +182,7 @@ func (s *Server) open() error {
 		}
 	}
 	s.discovered = discover(s.resources)
+	s.documents = newDocuments(s.resources)
 	s.handler = s.routes()
 	return nil
 }
