@@ -27,7 +27,7 @@ type Controller struct {
 	kinds   *served.Kinds
 	graph   *graph
 	own     []cache.SharedIndexInformer
-	synced  []cache.InformerSynced
+	synced  []cache.DoneChecker
 	queue   *reconcile.Queue[task]
 }
 
@@ -59,7 +59,7 @@ func New(objects metadata.Interface, kinds *served.Kinds, factory informers.Shar
 		if err != nil {
 			return nil, fmt.Errorf("watch %s for garbage: %w", kind.Resource.GroupResource(), err)
 		}
-		c.synced = append(c.synced, handled.HasSynced)
+		c.synced = append(c.synced, handled.HasSyncedChecker())
 	}
 	return c, nil
 }
@@ -137,7 +137,7 @@ func (c *Controller) Run(ctx context.Context) {
 		}()
 	}
 	// Not before everything has been seen: an owner that is merely not seen yet would be asked for in vain.
-	if cache.WaitForCacheSync(ctx.Done(), c.synced...) {
+	if cache.WaitFor(ctx, "", c.synced...) {
 		c.queue.Run(ctx, workers)
 	}
 	for range c.own {

@@ -32,7 +32,7 @@ type Controller struct {
 	content    metadata.Interface
 	kinds      *served.Kinds
 	namespaces corelisters.NamespaceLister
-	synced     []cache.InformerSynced
+	synced     []cache.DoneChecker
 	queue      *reconcile.Queue[string]
 }
 
@@ -53,13 +53,13 @@ func New(client kubernetes.Interface, content metadata.Interface, kinds *served.
 	if err != nil {
 		return nil, fmt.Errorf("watch Pods of namespaces: %w", err)
 	}
-	c.synced = []cache.InformerSynced{handledNamespaces.HasSynced, handledPods.HasSynced}
+	c.synced = []cache.DoneChecker{handledNamespaces.HasSyncedChecker(), handledPods.HasSyncedChecker()}
 	return c, nil
 }
 
 // Run works until ctx is done. It waits for its caches, which the caller starts.
 func (c *Controller) Run(ctx context.Context) {
-	if cache.WaitForCacheSync(ctx.Done(), c.synced...) {
+	if cache.WaitFor(ctx, "", c.synced...) {
 		c.queue.Run(ctx, workers)
 	}
 }

@@ -34,7 +34,7 @@ type Controller struct {
 	sets         appslisters.ReplicaSetLister
 	setIndex     cache.Indexer
 	podIndex     cache.Indexer
-	synced       []cache.InformerSynced
+	synced       []cache.DoneChecker
 	expectations *expectations
 	queue        *reconcile.Queue[string]
 }
@@ -66,13 +66,13 @@ func New(client kubernetes.Interface, factory informers.SharedInformerFactory, r
 	if err != nil {
 		return nil, fmt.Errorf("watch Pods of ReplicaSets: %w", err)
 	}
-	c.synced = []cache.InformerSynced{handledSets.HasSynced, handledPods.HasSynced}
+	c.synced = []cache.DoneChecker{handledSets.HasSyncedChecker(), handledPods.HasSyncedChecker()}
 	return c, nil
 }
 
 // Run works until ctx is done. It waits for its caches, which the caller starts.
 func (c *Controller) Run(ctx context.Context) {
-	if cache.WaitForCacheSync(ctx.Done(), c.synced...) {
+	if cache.WaitFor(ctx, "", c.synced...) {
 		c.queue.Run(ctx, workers)
 	}
 }

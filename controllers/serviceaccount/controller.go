@@ -37,7 +37,7 @@ type Controller struct {
 	accounts   corelisters.ServiceAccountLister
 	configMaps corelisters.ConfigMapLister
 	own        []informers.SharedInformerFactory
-	synced     []cache.InformerSynced
+	synced     []cache.DoneChecker
 	queue      *reconcile.Queue[string]
 }
 
@@ -74,7 +74,7 @@ func New(client kubernetes.Interface, factory informers.SharedInformerFactory, r
 		if err != nil {
 			return nil, fmt.Errorf("watch for the serviceaccount controller: %w", err)
 		}
-		c.synced = append(c.synced, handled.HasSynced)
+		c.synced = append(c.synced, handled.HasSyncedChecker())
 	}
 	return c, nil
 }
@@ -93,7 +93,7 @@ func (c *Controller) Run(ctx context.Context) {
 		factory.StartWithContext(ctx)
 		defer factory.Shutdown()
 	}
-	if cache.WaitForCacheSync(ctx.Done(), c.synced...) {
+	if cache.WaitFor(ctx, "", c.synced...) {
 		c.queue.Run(ctx, workers)
 	}
 }
