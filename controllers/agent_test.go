@@ -18,14 +18,14 @@ import (
 // agent stands in for the node agents: every Pod runs and is ready at once, unless its image is "broken", and ends as soon
 // as it is deleted.
 type agent struct {
-	t      *testing.T
+	t      testing.TB
 	ctx    context.Context
 	client kubernetes.Interface
 	serial atomic.Int64
 }
 
 // startAgent stops with ctx; the informer's goroutines have ended when the test has.
-func startAgent(ctx context.Context, t *testing.T, client kubernetes.Interface) {
+func startAgent(ctx context.Context, t testing.TB, client kubernetes.Interface) {
 	a := &agent{t: t, ctx: ctx, client: client}
 	factory := informers.NewSharedInformerFactory(client, 0)
 	_, err := factory.Core().V1().Pods().Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{

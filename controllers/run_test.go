@@ -19,34 +19,52 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
 	"k8s.io/kubectl/pkg/polymorphichelpers"
 	"k8s.io/utils/ptr"
 )
 
 // cluster is the real API server with all controllers, and an agent that stands in for the nodes.
 type cluster struct {
-	t      *testing.T
+	t      testing.TB
 	ctx    context.Context
+	config *rest.Config
 	client kubernetes.Interface
 }
 
-func startCluster(t *testing.T) *cluster {
+func startCluster(t testing.TB) *cluster {
+	c := startWithoutControllers(t)
+	t.Cleanup(c.startControllers())
+	return c
+}
+
+func startWithoutControllers(t testing.TB) *cluster {
 	config := startServer(t)
-	ctx, cancel := context.WithCancel(context.Background())
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		t.Fatal(err)
 	}
+	ctx, cancel := context.WithCancel(context.Background())
 	startAgent(ctx, t, client)
+	t.Cleanup(cancel)
+	return &cluster{t: t, ctx: ctx, config: config, client: client}
+}
+
+// startControllers returns what stops them.
+func (c *cluster) startControllers() (stop func()) {
+	ctx, cancel := context.WithCancel(c.ctx)
 	done := make(chan error, 1)
-	go func() { done <- Run(ctx, Config{RestConfig: config, RootCA: config.CAData}) }()
-	t.Cleanup(func() {
+	go func() { done <- Run(ctx, testConfig(c.config)) }()
+	return func() {
 		cancel()
 		if err := <-done; err != nil {
-			t.Errorf("the controllers ended with: %v", err)
+			c.t.Errorf("the controllers ended with: %v", err)
 		}
-	})
-	return &cluster{t: t, ctx: ctx, client: client}
+	}
+}
+
+func testConfig(config *rest.Config) Config {
+	return Config{RestConfig: config, RootCA: config.CAData}
 }
 
 func (c *cluster) eventually(what string, condition func() bool) {
@@ -88,9 +106,18 @@ func (c *cluster) dump() string {
 // deploy creates the Deployment "web" and waits until it is complete.
 func (c *cluster) deploy(namespace string, replicas int32) *appsv1.Deployment {
 	c.t.Helper()
-	labels := map[string]string{"app": "web"}
-	_, err := c.client.AppsV1().Deployments(namespace).Create(c.ctx, &appsv1.Deployment{
-		ObjectMeta: metav1.ObjectMeta{Name: "web", Labels: labels},
+	_, err := c.client.AppsV1().Deployments(namespace).Create(c.ctx, newDeployment("web", replicas), metav1.CreateOptions{})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.rolledOut(namespace)
+	return c.deployment(namespace)
+}
+
+func newDeployment(name string, replicas int32) *appsv1.Deployment {
+	labels := map[string]string{"app": name}
+	return &appsv1.Deployment{
+		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels},
 		Spec: appsv1.DeploymentSpec{
 			Replicas: ptr.To(replicas),
 			Selector: &metav1.LabelSelector{MatchLabels: labels},
@@ -99,12 +126,7 @@ func (c *cluster) deploy(namespace string, replicas int32) *appsv1.Deployment {
 				Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "web", Image: "v1"}}},
 			},
 		},
-	}, metav1.CreateOptions{})
-	if err != nil {
-		c.t.Fatal(err)
 	}
-	c.rolledOut(namespace)
-	return c.deployment(namespace)
 }
 
 func (c *cluster) deployment(namespace string) *appsv1.Deployment {
@@ -316,6 +338,24 @@ func TestGarbageOfAnOwnerThatNeverWas(t *testing.T) {
 	})
 }
 
+func TestCatchesUpAfterARestart(t *testing.T) {
+	c := startWithoutControllers(t)
+	stop := c.startControllers()
+	c.deploy("default", 2)
+	stop()
+	if err := c.client.AppsV1().Deployments("default").Delete(c.ctx, "web", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.client.AppsV1().Deployments("default").Create(c.ctx, newDeployment("next", 1), metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.startControllers())
+	c.eventually("only the next Deployment's Pod", func() bool {
+		list, err := c.client.CoreV1().Pods("default").List(c.ctx, metav1.ListOptions{})
+		return err == nil && len(list.Items) == 1 && list.Items[0].Labels["app"] == "next"
+	})
+}
+
 func TestNamespaceDeletion(t *testing.T) {
 	c := startCluster(t)
 	namespaces := c.client.CoreV1().Namespaces()
@@ -353,7 +393,7 @@ func TestNamespaceDeletion(t *testing.T) {
 	}
 }
 
-func toUnstructured(t *testing.T, d *appsv1.Deployment) *unstructured.Unstructured {
+func toUnstructured(t testing.TB, d *appsv1.Deployment) *unstructured.Unstructured {
 	t.Helper()
 	fields, err := runtime.DefaultUnstructuredConverter.ToUnstructured(d)
 	if err != nil {

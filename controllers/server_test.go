@@ -12,7 +12,7 @@ import (
 
 // startServer runs the real API server on loopback until the test and everything it started later has ended. It returns an
 // administrator's access.
-func startServer(t *testing.T) *rest.Config {
+func startServer(t testing.TB) *rest.Config {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
