@@ -1,3 +1,5 @@
+//lint:file-ignore SA1019 The deprecated fields are read to warn of them.
+
 package registry
 
 import (

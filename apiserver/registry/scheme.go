@@ -1,3 +1,5 @@
+//lint:file-ignore SA1019 Kubernetes deprecates v1 Endpoints, and serves them.
+
 package registry
 
 import (

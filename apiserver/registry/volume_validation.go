@@ -38,17 +38,21 @@ func validateVolumeSource(path *field.Path, source *corev1.VolumeSource) field.E
 	if len(set) == 0 {
 		return field.ErrorList{field.Required(path, "must specify a volume type")}
 	}
+	// Of two sources the first in Kubernetes' order is the right one: emptyDir, then the others as they are declared.
+	if i := slices.Index(set, "emptyDir"); i > 0 {
+		set[0], set[i] = set[i], set[0]
+	}
 	var errs field.ErrorList
 	for _, name := range set[1:] {
 		errs = append(errs, field.Forbidden(path.Child(name), "may not specify more than 1 volume type"))
 	}
 	switch path := path.Child(set[0]); {
-	case source.HostPath != nil:
-		errs = append(errs, validateHostPath(path, source.HostPath)...)
 	case source.EmptyDir != nil:
 		if limit := source.EmptyDir.SizeLimit; limit != nil && limit.Sign() < 0 {
 			errs = append(errs, field.Forbidden(path.Child("sizeLimit"), "SizeLimit field must be a valid resource quantity"))
 		}
+	case source.HostPath != nil:
+		errs = append(errs, validateHostPath(path, source.HostPath)...)
 	case source.Secret != nil:
 		if source.Secret.SecretName == "" {
 			errs = append(errs, field.Required(path.Child("secretName"), ""))
