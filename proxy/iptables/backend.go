@@ -19,7 +19,9 @@ type Backend struct {
 
 	// state is what was programmed last.
 	state state
-	// countsOnly is set where iptables-save prints rules in other words than they were written in.
+	// found is what Difference said last. countsOnly is set when that stays the same although all was written again: where
+	// iptables-save prints rules in other words than they were written in, comparing them leads nowhere.
+	found      string
 	countsOnly bool
 	// seen is the generation at which the kernel was last found as written; valid only with seenValid.
 	seen      uint32
@@ -65,20 +67,6 @@ func (b *Backend) Replace(p plan.Plan) error {
 			slog.Warn("stale chains stay", "error", err)
 		}
 	}
-	return b.learnWords()
-}
-
-// learnWords reads the rules back once. An iptables that prints them in other words would make every comparison fail.
-func (b *Backend) learnWords() error {
-	kernel, err := b.read()
-	if err != nil {
-		return err
-	}
-	found := difference(b.state.written, b.jumps, kernel, false)
-	b.countsOnly = found != "" && difference(b.state.written, b.jumps, kernel, true) == ""
-	if b.countsOnly {
-		slog.Warn("iptables-save prints rules in other words than they were written in; from now on they are only counted", "found", found)
-	}
 	return nil
 }
 
@@ -122,8 +110,12 @@ func (b *Backend) Difference() (string, error) {
 		return "", err
 	}
 	found := difference(b.state.written, b.jumps, kernel, b.countsOnly)
+	if found != "" && found == b.found && difference(b.state.written, b.jumps, kernel, true) == "" {
+		slog.Warn("iptables-save prints rules in other words than they were written in; from now on they are only counted", "found", found)
+		b.countsOnly, found = true, ""
+	}
 	// The generation was read before the rules: a change in between is looked at the next time.
-	b.seen, b.seenValid = current, b.nft && found == ""
+	b.found, b.seen, b.seenValid = found, current, b.nft && found == ""
 	return found, nil
 }
 

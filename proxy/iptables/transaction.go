@@ -6,8 +6,9 @@ import (
 )
 
 const (
-	// servicesPerTransaction bounds what one restore of many Services holds: the kernel's work grows with the square of it.
-	servicesPerTransaction = 200
+	// servicesPerTransaction bounds what one restore of many Services holds: the work for one grows faster than its size.
+	// Restoring 5,000 Services took 3.2 s with 50 or 100 at a time, 3.8 s with 200, 4.6 s with 400.
+	servicesPerTransaction = 100
 	// rewriteLimit is the number of rules up to which a shared chain is written anew in its sorted order when a rule of it
 	// changes. In longer ones rules are deleted and inserted one by one.
 	rewriteLimit = 200
