@@ -2,9 +2,9 @@ package controllers
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -19,11 +19,18 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/kubelite/kubelite/controllers/deployment"
+	"github.com/kubelite/kubelite/controllers/endpoint"
+	"github.com/kubelite/kubelite/controllers/endpointslice"
+	"github.com/kubelite/kubelite/controllers/endpointslicemirroring"
 	"github.com/kubelite/kubelite/controllers/events"
 	"github.com/kubelite/kubelite/controllers/garbagecollector"
+	"github.com/kubelite/kubelite/controllers/loadbalancer"
 	"github.com/kubelite/kubelite/controllers/namespace"
+	"github.com/kubelite/kubelite/controllers/nodeipam"
+	"github.com/kubelite/kubelite/controllers/podgc"
 	"github.com/kubelite/kubelite/controllers/reconcile"
 	"github.com/kubelite/kubelite/controllers/replicaset"
+	"github.com/kubelite/kubelite/controllers/scheduler"
 	"github.com/kubelite/kubelite/controllers/served"
 	"github.com/kubelite/kubelite/controllers/serviceaccount"
 )
@@ -34,6 +41,16 @@ type Config struct {
 	RestConfig *rest.Config
 	// RootCA is the certificate authority of the API server in PEM, published in every namespace.
 	RootCA []byte
+	// ClusterCIDR is the range of all Pods; each node gets a range with the mask NodeMask of it.
+	ClusterCIDR netip.Prefix
+	NodeMask    int
+	// LoadBalancerPool is where Services of type LoadBalancer get their addresses from.
+	LoadBalancerPool AddressRange
+}
+
+// AddressRange is the IPv4 addresses from First to Last, both included.
+type AddressRange struct {
+	First, Last netip.Addr
 }
 
 // controller is what every controller is.
@@ -75,37 +92,54 @@ func Run(ctx context.Context, config Config) error {
 
 // setUp makes all controllers over the factory, which it does not start.
 func setUp(ctx context.Context, config Config, connected clients, kinds *served.Kinds, factory informers.SharedInformerFactory) ([]controller, error) {
-	broadcaster := events.NewBroadcaster(ctx, connected.typed)
-	var all []controller
-	var failures []error
-	add := func(name string, c controller, err error) {
-		if err != nil {
-			failures = append(failures, fmt.Errorf("%s: %w", name, err))
-			return
-		}
-		all = append(all, c)
+	ranges, err := nodeipam.NewRanges(config.ClusterCIDR, config.NodeMask)
+	if err != nil {
+		return nil, err
 	}
-	deployments, err := deployment.New(connected.typed, factory, broadcaster.Recorder("deployment-controller"))
-	add("deployment", deployments, err)
-	replicaSets, err := replicaset.New(connected.typed, factory, broadcaster.Recorder("replicaset-controller"))
-	add("replicaset", replicaSets, err)
-	namespaces, err := namespace.New(connected.typed, connected.objects, kinds, factory)
-	add("namespace", namespaces, err)
-	accounts, err := serviceaccount.New(connected.typed, factory, config.RootCA)
-	add("serviceaccount", accounts, err)
-	garbage, err := garbagecollector.New(connected.objects, kinds, factory, sharedKinds())
-	add("garbagecollector", garbage, err)
-	return all, errors.Join(failures...)
+	pool, err := loadbalancer.NewPool(config.LoadBalancerPool.First, config.LoadBalancerPool.Last)
+	if err != nil {
+		return nil, err
+	}
+	client, recorder := connected.typed, events.NewBroadcaster(ctx, connected.typed).Recorder
+	constructors := []func() (controller, error){
+		func() (controller, error) { return deployment.New(client, factory, recorder("deployment-controller")) },
+		func() (controller, error) { return replicaset.New(client, factory, recorder("replicaset-controller")) },
+		func() (controller, error) { return scheduler.New(client, factory, recorder("default-scheduler")) },
+		func() (controller, error) { return podgc.New(client, factory, podgc.Settings{}) },
+		func() (controller, error) { return endpoint.New(client, factory, recorder("endpoint-controller")) },
+		func() (controller, error) { return endpointslice.New(client, factory) },
+		func() (controller, error) {
+			return endpointslicemirroring.New(client, factory, recorder("endpoint-slice-mirroring-controller"))
+		},
+		func() (controller, error) {
+			return loadbalancer.New(client, factory, recorder("service-controller"), pool)
+		},
+		func() (controller, error) { return nodeipam.New(client, factory, recorder("cidrAllocator"), ranges) },
+		func() (controller, error) { return namespace.New(client, connected.objects, kinds, factory) },
+		func() (controller, error) {
+			return garbagecollector.New(connected.objects, kinds, factory, sharedKinds())
+		},
+		func() (controller, error) { return serviceaccount.New(client, factory, config.RootCA) },
+	}
+	all := make([]controller, len(constructors))
+	for i, construct := range constructors {
+		if all[i], err = construct(); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
 }
 
 // sharedKinds are those that some controller besides the garbage collector watches as whole objects.
 func sharedKinds() map[schema.GroupVersionResource]bool {
-	return map[schema.GroupVersionResource]bool{
+	shared := map[schema.GroupVersionResource]bool{
 		appsv1.SchemeGroupVersion.WithResource("deployments"): true,
 		appsv1.SchemeGroupVersion.WithResource("replicasets"): true,
-		corev1.SchemeGroupVersion.WithResource("namespaces"):  true,
-		corev1.SchemeGroupVersion.WithResource("pods"):        true,
 	}
+	for _, resource := range []string{"endpoints", "namespaces", "nodes", "pods", "services"} {
+		shared[corev1.SchemeGroupVersion.WithResource(resource)] = true
+	}
+	return shared
 }
 
 // connect makes the clients. Neither limits itself: the API server is the only one to say that it is too much.

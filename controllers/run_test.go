@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -64,7 +65,13 @@ func (c *cluster) startControllers() (stop func()) {
 }
 
 func testConfig(config *rest.Config) Config {
-	return Config{RestConfig: config, RootCA: config.CAData}
+	return Config{
+		RestConfig:       config,
+		RootCA:           config.CAData,
+		ClusterCIDR:      netip.MustParsePrefix("10.244.0.0/16"),
+		NodeMask:         24,
+		LoadBalancerPool: AddressRange{netip.MustParseAddr("192.168.1.200"), netip.MustParseAddr("192.168.1.250")},
+	}
 }
 
 func (c *cluster) eventually(what string, condition func() bool) {
