@@ -85,6 +85,7 @@ type ContainerConfig struct {
 	AddCapabilities  []string // without CAP_
 	DropCapabilities []string
 	NoNewPrivileges  bool
+	Seccomp          Seccomp
 
 	CPUShares, CPUQuota int64 // cgroup v1 shares; microseconds a 100 ms period, 0: none
 	MemoryLimit         int64 // bytes, 0: none

@@ -1,0 +1,161 @@
+package runtime
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// cgroups are the machine's hierarchies below one group: the single one of v2, or those of v1 and, where there is one, the
+// "unified" one beside them.
+type cgroups struct {
+	parent  string            // "/kubelite/CLUSTER/NODE"
+	v2      string            // mount point of the unified hierarchy; empty if there is none
+	v1      map[string]string // mount points by controller; empty on a machine with v2 only
+	folders []string          // all mount points
+}
+
+// findCgroups reads the mount table.
+func findCgroups(parent string) (cgroups, error) {
+	found := cgroups{parent: parent, v1: map[string]string{}}
+	file, err := os.Open("/proc/self/mounts")
+	if err != nil {
+		return found, fmt.Errorf("find control groups: %w", err)
+	}
+	defer file.Close()
+	lines := bufio.NewScanner(file)
+	for lines.Scan() {
+		fields := strings.Fields(lines.Text())
+		if len(fields) < 4 || !strings.HasPrefix(fields[1], "/sys/fs/cgroup") {
+			continue
+		}
+		switch fields[2] {
+		case "cgroup2":
+			found.v2 = fields[1]
+		case "cgroup":
+			for _, option := range strings.Split(fields[3], ",") {
+				found.v1[option] = fields[1]
+			}
+		default:
+			continue
+		}
+		found.folders = append(found.folders, fields[1])
+	}
+	if err := lines.Err(); err != nil {
+		return found, fmt.Errorf("find control groups: %w", err)
+	}
+	if len(found.folders) == 0 {
+		return found, errors.New("find control groups: none is mounted below /sys/fs/cgroup")
+	}
+	return found, nil
+}
+
+// isV2 says whether controllers are in the unified hierarchy.
+func (c cgroups) isV2() bool { return len(c.v1) == 0 }
+
+func podGroup(podUID string) string { return "pod" + podUID }
+
+// path is a group's name as runc is told it.
+func (c cgroups) path(group string) string { return filepath.Join(c.parent, group) }
+
+// openConmonGroup opens the group of all conmons, in which they are started: not in the agent's, which may be killed as a whole. A nil
+// file: no unified hierarchy, see moveToConmonGroup.
+func (c cgroups) openConmonGroup() (*os.File, error) {
+	if c.v2 == "" {
+		return nil, nil
+	}
+	folder := filepath.Join(c.v2, c.path("conmon"))
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return nil, fmt.Errorf("make control group: %w", err)
+	}
+	file, err := os.Open(folder)
+	if err != nil {
+		return nil, fmt.Errorf("open control group: %w", err)
+	}
+	return file, nil
+}
+
+// moveToConmonGroup is for machines with v1 only.
+func (c cgroups) moveToConmonGroup(pid int) error {
+	for _, mount := range c.folders {
+		folder := filepath.Join(mount, c.path("conmon"))
+		if strings.HasSuffix(mount, "/cpuset") {
+			continue // a new group takes no process before it has processors
+		}
+		err := os.MkdirAll(folder, 0o755)
+		if err == nil {
+			err = os.WriteFile(filepath.Join(folder, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0)
+		}
+		if err != nil {
+			return fmt.Errorf("move conmon to control group: %w", err)
+		}
+	}
+	return nil
+}
+
+// remove deletes the group and the ones below it in all hierarchies; missing is no error.
+func (c cgroups) remove(group string) error {
+	var failures []error
+	for _, mount := range c.folders {
+		if err := removeGroup(filepath.Join(mount, c.path(group))); err != nil {
+			failures = append(failures, fmt.Errorf("remove control group: %w", err))
+		}
+	}
+	return errors.Join(failures...)
+}
+
+func removeGroup(folder string) error {
+	err := unix.Rmdir(folder)
+	if err == nil || errors.Is(err, unix.ENOENT) {
+		return nil
+	}
+	entries, readError := os.ReadDir(folder)
+	if readError != nil {
+		return readError
+	}
+	for _, entry := range entries {
+		if entry.IsDir() {
+			if err := removeGroup(filepath.Join(folder, entry.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	if err := unix.Rmdir(folder); err != nil && !errors.Is(err, unix.ENOENT) {
+		return &os.PathError{Op: "rmdir", Path: folder, Err: err}
+	}
+	return nil
+}
+
+// oomKilled says whether the kernel has ended a process of the group for want of memory.
+func (c cgroups) oomKilled(group string) bool {
+	path := filepath.Join(c.v2, c.path(group), "memory.events")
+	if memory, ok := c.v1["memory"]; ok {
+		path = filepath.Join(memory, c.path(group), "memory.oom_control")
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return false // the group has gone with a reboot
+	}
+	for _, line := range strings.Split(string(data), "\n") {
+		if count, ok := strings.CutPrefix(line, "oom_kill "); ok {
+			return strings.TrimSpace(count) != "0"
+		}
+	}
+	return false
+}
+
+// limitsSwap says whether swap can be limited together with memory.
+func (c cgroups) limitsSwap() bool {
+	path := filepath.Join(c.v2, c.parent, "memory.swap.max")
+	if memory, ok := c.v1["memory"]; ok {
+		path = filepath.Join(memory, "memory.memsw.limit_in_bytes")
+	}
+	_, err := os.Stat(path)
+	return err == nil
+}

@@ -1,0 +1,180 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/creack/pty"
+)
+
+// Exec runs a command in a running container, with its user, environment and working directory, and returns the command's exit code. What keeps
+// the command from starting is an error. When ctx is done the command is killed.
+func (h *Host) Exec(ctx context.Context, id string, command []string, streams Streams) (int, error) {
+	r, ok := h.record(id)
+	if !ok || r.State != Running {
+		return 0, fmt.Errorf("exec in container %s: %w", id, ErrNotRunning)
+	}
+	if len(command) == 0 {
+		return 0, fmt.Errorf("exec in container %s: no command specified", id)
+	}
+	folder, err := os.MkdirTemp(h.bundleDir(id), "exec-")
+	if err != nil {
+		return 0, fmt.Errorf("exec in container %s: %w", id, err)
+	}
+	defer os.RemoveAll(folder)
+	session := execSession{container: r.Process, pidFile: filepath.Join(folder, "pid"), logPath: filepath.Join(folder, "log")}
+	arguments := append(h.runcOptions(session.logPath), "exec", "--pid-file", session.pidFile)
+	if streams.TTY {
+		arguments = append(arguments, "--tty", "--env", "TERM=xterm")
+	}
+	cmd := exec.Command(h.config.Runc, append(append(arguments, id), command...)...)
+	run := session.runWithPipes
+	if streams.TTY {
+		run = session.runWithTerminal
+	}
+	err = run(ctx, cmd, streams)
+	if ctx.Err() != nil {
+		return 0, fmt.Errorf("exec in container %s: %w", id, ctx.Err())
+	}
+	if !session.hasStarted() {
+		if cause := runcError(session.logPath); cause != "" {
+			return 0, fmt.Errorf("OCI runtime exec failed: %s", cause)
+		}
+	}
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return exit.ExitCode(), nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("exec in container %s: %w", id, err)
+	}
+	return 0, nil
+}
+
+// execSession is one run of `runc exec`.
+type execSession struct {
+	container        process
+	pidFile, logPath string
+}
+
+// hasStarted says whether the command runs, or has: runc has written its PID.
+func (s execSession) hasStarted() bool {
+	_, err := os.Stat(s.pidFile)
+	return err == nil
+}
+
+func (s execSession) runWithPipes(ctx context.Context, cmd *exec.Cmd, streams Streams) error {
+	cmd.Stdout, cmd.Stderr = streams.Stdout, nil
+	if streams.Stderr != nil {
+		cmd.Stderr = &commandOutput{Writer: streams.Stderr, session: s}
+	}
+	if streams.Stdin != nil {
+		// not cmd.Stdin: Wait would wait for a reader that nobody closes
+		input, err := cmd.StdinPipe()
+		if err != nil {
+			return err
+		}
+		go func() {
+			_, _ = io.Copy(input, streams.Stdin) // ends with the command, whose exit code counts
+			input.Close()
+		}()
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	defer s.killWhenDone(ctx, cmd)()
+	return cmd.Wait()
+}
+
+func (s execSession) runWithTerminal(ctx context.Context, cmd *exec.Cmd, streams Streams) error {
+	size := &pty.Winsize{Rows: 24, Cols: 80}
+	select {
+	case first, ok := <-streams.Resize: // the first size usually is there before the command
+		if ok {
+			size = &pty.Winsize{Rows: first.Height, Cols: first.Width}
+		}
+	default:
+	}
+	terminal, err := pty.StartWithSize(cmd, size)
+	if err != nil {
+		return err
+	}
+	defer terminal.Close()
+	defer s.killWhenDone(ctx, cmd)()
+	ended := make(chan struct{})
+	defer close(ended)
+	go func() {
+		for {
+			select {
+			case size, ok := <-streams.Resize:
+				if !ok {
+					return
+				}
+				_ = pty.Setsize(terminal, &pty.Winsize{Rows: size.Height, Cols: size.Width}) // fails only when it is closed
+			case <-ended:
+				return
+			}
+		}
+	}()
+	if streams.Stdin != nil {
+		go func() { _, _ = io.Copy(terminal, streams.Stdin) }() // ends with the terminal
+	}
+	output := streams.Stdout
+	if output == nil {
+		output = io.Discard
+	}
+	_, _ = io.Copy(&commandOutput{Writer: output, session: s}, terminal) // a terminal's end is EIO
+	return cmd.Wait()
+}
+
+// killWhenDone kills the command, then runc, when ctx is done. The returned function ends the watch.
+func (s execSession) killWhenDone(ctx context.Context, cmd *exec.Cmd) (stop func()) {
+	var watching sync.WaitGroup
+	ended := make(chan struct{})
+	watching.Go(func() {
+		select {
+		case <-ctx.Done():
+			s.killCommand()
+			_ = cmd.Process.Kill() // fails only if it has ended
+		case <-ended:
+		}
+	})
+	return func() { close(ended); watching.Wait() }
+}
+
+// killCommand kills the command itself, which would outlive runc. It is known by its PID file and by being in the container's PID namespace.
+func (s execSession) killCommand() {
+	command, err := processOfFile(s.pidFile)
+	if err != nil {
+		return // not started, or gone
+	}
+	own, err1 := os.Readlink("/proc/" + strconv.Itoa(command.PID) + "/ns/pid")
+	containers, err2 := os.Readlink("/proc/" + strconv.Itoa(s.container.PID) + "/ns/pid")
+	if err1 == nil && err2 == nil && own == containers {
+		_ = command.end(time.Second) // gone: good
+	}
+}
+
+// commandOutput drops what runc itself prints before the command runs: its log has the same, and it becomes Exec's error.
+type commandOutput struct {
+	io.Writer
+	session execSession
+	passing bool
+}
+
+func (o *commandOutput) Write(data []byte) (int, error) {
+	if !o.passing && !o.session.hasStarted() && runcError(o.session.logPath) != "" && strings.Contains(string(data), "exec failed") {
+		return len(data), nil
+	}
+	o.passing = true
+	return o.Writer.Write(data)
+}
