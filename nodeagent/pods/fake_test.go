@@ -207,7 +207,9 @@ func (f *fakeVolumes) SetUp(_ context.Context, pod *v1.Pod, _ environment.Facts)
 	return time.Time{}, nil
 }
 
-func (f *fakeVolumes) Mounts(*v1.Pod, *v1.Container, []v1.EnvVar) ([]specs.Mount, error) { return nil, nil }
+func (f *fakeVolumes) Mounts(*v1.Pod, *v1.Container, []v1.EnvVar) ([]specs.Mount, error) {
+	return nil, nil
+}
 
 func (f *fakeVolumes) TearDown(uid string) error {
 	f.mutex.Lock()

@@ -54,6 +54,13 @@ func applySecurity(config *runtime.ContainerConfig, pod *v1.Pod, container *v1.C
 	if podContext.FSGroup != nil {
 		config.Groups = append(config.Groups, uint32(*podContext.FSGroup))
 	}
+	profile := podContext.SeccompProfile
+	if own.SeccompProfile != nil {
+		profile = own.SeccompProfile
+	}
+	if profile != nil && profile.Type == v1.SeccompProfileTypeRuntimeDefault {
+		config.Seccomp = runtime.SeccompRuntimeDefault
+	}
 	config.Privileged = own.Privileged != nil && *own.Privileged
 	config.ReadOnlyRoot = own.ReadOnlyRootFilesystem != nil && *own.ReadOnlyRootFilesystem
 	config.NoNewPrivileges = own.AllowPrivilegeEscalation != nil && !*own.AllowPrivilegeEscalation

@@ -27,9 +27,10 @@ func computeStatus(pod *v1.Pod, o *observed, hostIP string, end *outcome) v1.Pod
 	if status.QOSClass == "" {
 		status.QOSClass = qos.ComputePodQOS(pod)
 	}
-	if o.sandbox != nil && o.sandbox.IP.IsValid() {
-		status.PodIP = o.sandbox.IP.String()
-		status.PodIPs = []v1.PodIP{{IP: status.PodIP}}
+	if o.sandbox != nil {
+		if address := sandboxIP(o.sandbox, hostIP); address != "" {
+			status.PodIP, status.PodIPs = address, []v1.PodIP{{IP: address}}
+		}
 	}
 	initialized := initContainersDone(pod, o)
 	status.InitContainerStatuses = containerStatuses(pod, pod.Spec.InitContainers, pod.Status.InitContainerStatuses, o, "PodInitializing", true)

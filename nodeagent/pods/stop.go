@@ -116,8 +116,19 @@ func signalNumber(name string) int {
 }
 
 func (w *worker) podIP() string {
-	if w.sandbox != nil && w.sandbox.IP.IsValid() {
-		return w.sandbox.IP.String()
+	if w.sandbox == nil {
+		return ""
+	}
+	return sandboxIP(w.sandbox, w.loop.NodeIP)
+}
+
+// sandboxIP is the Pod's address: the node's own if it uses the node's network, empty if there is none.
+func sandboxIP(sandbox *runtime.Sandbox, nodeIP string) string {
+	switch {
+	case sandbox.HostNetwork:
+		return nodeIP
+	case sandbox.IP.IsValid():
+		return sandbox.IP.String()
 	}
 	return ""
 }

@@ -372,8 +372,8 @@ func (w *worker) removeRemains(ctx context.Context) (over, waiting bool) {
 
 func (w *worker) facts() environment.Facts {
 	facts := environment.Facts{HostIPs: []string{w.loop.NodeIP}, NodeName: w.loop.NodeName, Allocatable: w.loop.Allocatable}
-	if w.sandbox != nil && w.sandbox.IP.IsValid() {
-		facts.PodIPs = []string{w.sandbox.IP.String()}
+	if address := w.podIP(); address != "" {
+		facts.PodIPs = []string{address}
 	}
 	return facts
 }
@@ -413,11 +413,7 @@ func (w *worker) startProbes(container runtime.Container) {
 	if spec.StartupProbe == nil && spec.ReadinessProbe == nil && spec.LivenessProbe == nil {
 		return
 	}
-	podIP := ""
-	if w.sandbox != nil && w.sandbox.IP.IsValid() {
-		podIP = w.sandbox.IP.String()
-	}
-	pod := w.pod
+	podIP, pod := w.podIP(), w.pod
 	w.loop.Prober.Start(ctx, prober.Target{
 		ContainerID: container.ID, PodIP: podIP, Container: spec, Started: container.Started,
 		Unhealthy: func(message string) { w.event(pod, spec.Name, v1.EventTypeWarning, "Unhealthy", message) },

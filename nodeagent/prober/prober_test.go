@@ -168,7 +168,9 @@ func TestThresholdsAndStartup(t *testing.T) {
 			return nil, 0, ctx.Err()
 		}
 	})
-	handler := func(name string) v1.ProbeHandler { return v1.ProbeHandler{Exec: &v1.ExecAction{Command: []string{name}}} }
+	handler := func(name string) v1.ProbeHandler {
+		return v1.ProbeHandler{Exec: &v1.ExecAction{Command: []string{name}}}
+	}
 	results := make(chan string, 10)
 	subject := target()
 	subject.Container.StartupProbe = &v1.Probe{PeriodSeconds: 1, ProbeHandler: handler("startup")}
