@@ -4,6 +4,7 @@ import (
 	"io"
 	"log/slog"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 )
@@ -25,6 +26,10 @@ func BenchmarkNetnsEndpointChange(b *testing.B) {
 		if i%2 == 1 {
 			address, pod = podB, "b"
 		}
+		// iptables-restore ends about 10 ms after its rules are in force. A lone change, as here, does not wait for that.
+		b.StopTimer()
+		time.Sleep(50 * time.Millisecond)
+		b.StartTimer()
 		l.setEndpoints("web", corev1.ProtocolTCP, address)
 		for {
 			answered, _, err := call(l.client, "10.96.1.1:80")
