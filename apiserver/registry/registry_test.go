@@ -87,7 +87,7 @@ func (t table) create(test *testing.T, resource, manifest string) created {
 	if kind.Validate != nil {
 		result.errs = kind.Validate(obj)
 	}
-	if kind.Warnings != nil {
+	if kind.Warnings != nil && len(result.errs) == 0 {
 		result.warnings = kind.Warnings(obj, nil)
 	}
 	if len(result.errs) == 0 {
@@ -111,7 +111,7 @@ func (t table) change(test *testing.T, resource string, old Object, manifest str
 	if kind.ValidateUpdate != nil {
 		result.errs = kind.ValidateUpdate(obj, old)
 	}
-	if kind.Warnings != nil {
+	if kind.Warnings != nil && len(result.errs) == 0 {
 		result.warnings = kind.Warnings(obj, old)
 	}
 	if len(result.errs) == 0 {
