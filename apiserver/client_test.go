@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -391,4 +392,8 @@ func TestSharedEvents(t *testing.T) {
 	if err != nil || len(list.Items) != 1 || list.Items[0].Note != "Stopping container" || list.Items[0].Regarding.Name != "p" {
 		t.Errorf("events.k8s.io sees %+v, %v", list, err)
 	}
+}
+
+func lease(name string) *coordinationv1.Lease {
+	return &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: name}}
 }

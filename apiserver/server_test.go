@@ -23,7 +23,7 @@ type testServer struct {
 }
 
 // startServer runs a server on loopback over the store in dir until the test ends, or stop is called.
-func startServer(t *testing.T, dir string) *testServer {
+func startServer(t testing.TB, dir string) *testServer {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -52,7 +52,7 @@ func startServer(t *testing.T, dir string) *testServer {
 	return newTestServer(t, server, listener.Addr().String(), stop)
 }
 
-func newTestServer(t *testing.T, server *Server, address string, stop func()) *testServer {
+func newTestServer(t testing.TB, server *Server, address string, stop func()) *testServer {
 	t.Helper()
 	pair, err := server.Authority().IssueClient("kubernetes-admin", "system:masters")
 	if err != nil {
@@ -72,7 +72,7 @@ func newTestServer(t *testing.T, server *Server, address string, stop func()) *t
 }
 
 // client returns a typed client that speaks the content type.
-func (s *testServer) client(t *testing.T, contentType string) *kubernetes.Clientset {
+func (s *testServer) client(t testing.TB, contentType string) *kubernetes.Clientset {
 	t.Helper()
 	config := rest.CopyConfig(s.config)
 	config.ContentType, config.AcceptContentTypes = contentType, contentType
@@ -84,7 +84,7 @@ func (s *testServer) client(t *testing.T, contentType string) *kubernetes.Client
 }
 
 // kubectl runs the stock kubectl and returns all that it prints.
-func (s *testServer) kubectl(t *testing.T, stdin string, arguments ...string) (output string, err error) {
+func (s *testServer) kubectl(t testing.TB, stdin string, arguments ...string) (output string, err error) {
 	t.Helper()
 	program, err := exec.LookPath("kubectl")
 	if err != nil {
