@@ -50,7 +50,11 @@ func startAgent(t *testing.T, server *testServer, handler http.Handler) {
 	bound := pod("one")
 	bound.Spec.NodeName = "node-1"
 	bound.Spec.Containers = append(bound.Spec.Containers, corev1.Container{Name: "side", Image: "busybox"})
-	if _, err := client.Pods("default").Create(t.Context(), bound, metav1.CreateOptions{}); err != nil {
+	if bound, err = client.Pods("default").Create(t.Context(), bound, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	bound.Status.Phase = corev1.PodRunning
+	if _, err := client.Pods("default").UpdateStatus(t.Context(), bound, metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -167,4 +171,22 @@ func TestAnonymousSeesHealthOnly(t *testing.T) {
 			t.Errorf("%s: %d, want %d", path, response.StatusCode, want)
 		}
 	}
+}
+
+// ask sends words to an address and returns the answer.
+func ask(t *testing.T, address, words string) string {
+	t.Helper()
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := io.WriteString(conn, words); err != nil {
+		t.Fatal(err)
+	}
+	answer, err := io.ReadAll(conn)
+	if err != nil {
+		t.Error(err)
+	}
+	return string(answer)
 }
