@@ -47,22 +47,8 @@ func startServer(t *testing.T, client *fake.Clientset, upstreams ...string) (add
 			t.Error(err)
 		}
 	})
-	for _, url := range []string{"http://" + config.HealthListen + "/health", "http://" + config.ReadyListen + "/ready"} {
-		deadline := time.Now().Add(20 * time.Second)
-		for {
-			response, err := http.Get(url)
-			if err == nil {
-				response.Body.Close()
-			}
-			if err == nil && response.StatusCode == http.StatusOK {
-				break
-			}
-			if time.Now().After(deadline) {
-				t.Fatalf("%s: %v %v", url, response, err)
-			}
-			time.Sleep(5 * time.Millisecond)
-		}
-	}
+	awaitStatus(t, "http://"+config.HealthListen+"/health", http.StatusOK)
+	awaitStatus(t, "http://"+config.ReadyListen+"/ready", http.StatusOK)
 	return config.Listen
 }
 

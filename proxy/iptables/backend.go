@@ -109,8 +109,8 @@ func (b *Backend) Difference() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	found := difference(b.state.written, b.jumps, kernel, b.countsOnly)
-	if found != "" && found == b.found && difference(b.state.written, b.jumps, kernel, true) == "" {
+	found := expectation{b.state.written, b.jumps, b.countsOnly}.difference(kernel)
+	if found != "" && found == b.found && (expectation{b.state.written, b.jumps, true}).difference(kernel) == "" {
 		slog.Warn("iptables-save prints rules in other words than they were written in; from now on they are only counted", "found", found)
 		b.countsOnly, found = true, ""
 	}

@@ -1,6 +1,10 @@
 package iptables
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
 
 // chainRules is a chain with all its rules, each as iptables-save prints it after "-A CHAIN ".
 type chainRules struct {
@@ -56,6 +60,13 @@ func baseChains(options Options) []chainRules {
 type jump struct {
 	from chain
 	rule string
+}
+
+// in says whether a rule that leads to the same chain is among rules. Its other words are not compared: an iptables that
+// prints them differently would get one jump more at each rebuild.
+func (j jump) in(rules []string) bool {
+	target := j.rule[strings.LastIndex(j.rule, "-j "):]
+	return slices.ContainsFunc(rules, func(rule string) bool { return strings.HasSuffix(rule, target) })
 }
 
 // jumps are in the order in which they are put at the head of their chains, so the last one of a chain comes first.

@@ -86,7 +86,7 @@ func replace(kernel ruleset, services map[types.NamespacedName]serviceRules, opt
 		}
 	}
 	for _, j := range jumps(options) {
-		if !slices.Contains(kernel[j.from], j.rule) {
+		if !j.in(kernel[j.from]) {
 			step.insert(j.from, j.rule)
 		}
 	}

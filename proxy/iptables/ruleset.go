@@ -32,18 +32,25 @@ func parseSave(text string) (ruleset, error) {
 	return rules, nil
 }
 
-// difference says in a few words where kernel is not what the proxy wrote; empty when it is. Chains in written must be
-// there and hold exactly their rules; further chains of Services are a difference, all other chains are not looked at.
-// With countsOnly, rules are counted and not compared.
-func difference(written ruleset, jumps []jump, kernel ruleset, countsOnly bool) string {
-	for _, c := range sortedChains(written) {
+// expectation is what the proxy wrote and wants to find again.
+type expectation struct {
+	written ruleset
+	jumps   []jump
+	// countsOnly counts rules and does not compare them.
+	countsOnly bool
+}
+
+// difference says in a few words where kernel is not what the proxy wrote; empty when it is. Written chains must be there
+// and hold exactly their rules; further chains of Services are a difference, all other chains are not looked at.
+func (e expectation) difference(kernel ruleset) string {
+	for _, c := range sortedChains(e.written) {
 		actual, exists := kernel[c]
-		switch expected := written[c]; {
+		switch expected := e.written[c]; {
 		case !exists:
 			return c.String() + " is gone"
 		case len(actual) != len(expected):
 			return fmt.Sprintf("%s has %d rules instead of %d", c, len(actual), len(expected))
-		case !countsOnly && !slices.Equal(actual, expected):
+		case !e.countsOnly && !slices.Equal(actual, expected):
 			for i := range expected {
 				if actual[i] != expected[i] {
 					return fmt.Sprintf("rule %d of %s is %q instead of %q", i+1, c, actual[i], expected[i])
@@ -51,13 +58,13 @@ func difference(written ruleset, jumps []jump, kernel ruleset, countsOnly bool) 
 			}
 		}
 	}
-	for _, j := range jumps {
-		if !slices.Contains(kernel[j.from], j.rule) {
+	for _, j := range e.jumps {
+		if !j.in(kernel[j.from]) {
 			return fmt.Sprintf("%s has no rule %q", j.from, j.rule)
 		}
 	}
 	for _, c := range sortedChains(kernel) {
-		if _, ours := written[c]; !ours && isServiceChain(c) {
+		if _, ours := e.written[c]; !ours && isServiceChain(c) {
 			return c.String() + " belongs to no Service"
 		}
 	}

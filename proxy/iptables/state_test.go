@@ -135,7 +135,7 @@ func TestUpdatesEndAsFromScratch(t *testing.T) {
 						}
 					}
 					s.commit(u)
-					if found := difference(s.written, jumps(nodeOptions), kernel.rules, false); found != "" {
+					if found := (expectation{written: s.written, jumps: jumps(nodeOptions)}).difference(kernel.rules); found != "" {
 						t.Fatalf("seed %d: what is believed to be written: %s", seed, found)
 					}
 				}
@@ -225,7 +225,7 @@ func TestReplaceEditsLongChains(t *testing.T) {
 	if found := sameRules(kernel.clone(), fromScratch(t, after), true); found != "" {
 		t.Fatal(found)
 	}
-	if found := difference(r.state.written, jumps(nodeOptions), kernel.rules, false); found != "" {
+	if found := (expectation{written: r.state.written, jumps: jumps(nodeOptions)}).difference(kernel.rules); found != "" {
 		t.Fatal(found)
 	}
 }
