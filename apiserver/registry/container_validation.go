@@ -100,7 +100,7 @@ func (c containerCheck) common(path *field.Path, container *corev1.Container) fi
 	errs = append(errs, oneOf(path.Child("imagePullPolicy"), container.ImagePullPolicy,
 		corev1.PullAlways, corev1.PullIfNotPresent, corev1.PullNever)...)
 	errs = append(errs, validateResources(path.Child("resources"), &container.Resources)...)
-	return append(errs, validateSecurityContext(path.Child("securityContext"), container.SecurityContext)...)
+	return append(errs, validateSecurityContext(path.Child("securityContext"), container.SecurityContext, c.spec.HostUsers)...)
 }
 
 func (c containerCheck) lifecycleAndProbes(path *field.Path, container *corev1.Container) field.ErrorList {

@@ -112,7 +112,8 @@ func validateSlicePorts(path *field.Path, ports []discoveryv1.EndpointPort) fiel
 func endpointSliceWarnings(obj, _ Object) []string {
 	slice := obj.(*discoveryv1.EndpointSlice)
 	if slice.AddressType == discoveryv1.AddressTypeFQDN {
-		return []string{"addressType: FQDN endpoints are deprecated"}
+		// There is no spec; Kubernetes says so all the same.
+		return []string{"spec.addressType: FQDN endpoints are deprecated"}
 	}
 	var warnings []string
 	for i, endpoint := range slice.Endpoints {

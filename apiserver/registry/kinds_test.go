@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -52,6 +53,28 @@ func TestKindsKeepTheContract(t *testing.T) {
 	}
 	if len(resources) != 14 {
 		t.Errorf("%d kinds", len(resources))
+	}
+}
+
+func TestConfigValidate(t *testing.T) {
+	for _, c := range []struct {
+		cidr        string
+		first, last int
+		want        string
+	}{
+		{"10.96.0.0/12", 30000, 32767, ""},
+		{"fd00::/108", 30000, 32767, "service CIDR fd00::/108: must be an IPv4 range"},
+		{"10.96.0.0/31", 30000, 32767, "service CIDR 10.96.0.0/31: must have at least 4 addresses"},
+		{"10.96.0.0/12", 30000, 29999, "node ports 30000-29999: must be a range within 1-65535"},
+		{"10.96.0.0/12", 0, 99999, "node ports 0-99999: must be a range within 1-65535"},
+	} {
+		got := ""
+		if err := (Config{ServiceCIDR: netip.MustParsePrefix(c.cidr), NodePortFirst: c.first, NodePortLast: c.last}).Validate(); err != nil {
+			got = err.Error()
+		}
+		if got != c.want {
+			t.Errorf("%q, want %q", got, c.want)
+		}
 	}
 }
 

@@ -95,10 +95,20 @@ func validatePodSpec(path *field.Path, spec *corev1.PodSpec, owner podSpecOwner)
 			errs = append(errs, validateDNSSubdomain(aliasPath.Child("hostnames").Index(j), hostname)...)
 		}
 	}
+	if spec.OS != nil {
+		errs = append(errs, validateOS(path.Child("os"), spec.OS.Name)...)
+	}
 	if spec.Overhead != nil {
 		errs = append(errs, validateResources(path.Child("overhead"), &corev1.ResourceRequirements{Limits: spec.Overhead})...)
 	}
 	return errs
+}
+
+func validateOS(path *field.Path, name corev1.OSName) field.ErrorList {
+	if name == "" {
+		return field.ErrorList{field.Required(path.Child("name"), "cannot be empty")}
+	}
+	return oneOf(path, name, corev1.Linux, corev1.Windows)
 }
 
 // validatePodNames checks the fields that name other objects, and the Pod in DNS.

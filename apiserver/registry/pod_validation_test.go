@@ -43,6 +43,8 @@ func TestPodValidation(t *testing.T) {
 			"spec.dnsConfig: Required value: must provide `dnsConfig` when `dnsPolicy` is None"}},
 		{"hostname", pod(webContainer + "hostname: a.b\nsubdomain: A"), []string{
 			`spec.hostname: Invalid value: "a.b": must not contain dots`, `spec.subdomain: Invalid value: "A": ` + label}},
+		{"operating system", pod(webContainer + "os: {name: plan9}"), []string{
+			`spec.os: Unsupported value: "plan9": supported values: "linux", "windows"`}},
 		{"active deadline", pod(webContainer + "activeDeadlineSeconds: 0"), []string{
 			"spec.activeDeadlineSeconds: Invalid value: 0: must be between 1 and 2147483647, inclusive"}},
 		{"ephemeral containers", pod(webContainer + "ephemeralContainers: [{name: debug, image: busybox}]"), []string{
@@ -106,6 +108,11 @@ func TestContainerValidation(t *testing.T) {
 		{"security context", container("securityContext: {runAsUser: -1, privileged: true, allowPrivilegeEscalation: true, procMount: Some}"), []string{
 			`spec.containers[0].securityContext.procMount: Unsupported value: "Some": supported values: "Default", "Unmasked"`,
 			"spec.containers[0].securityContext.runAsUser: Invalid value: -1: must be between 0 and 2147483647, inclusive"}},
+		{"unmasked proc", container("securityContext: {procMount: Unmasked, runAsGroup: -2}"), []string{
+			"spec.containers[0].securityContext.procMount: Invalid value: \"Unmasked\": `hostUsers` must be false to use `Unmasked`",
+			"spec.containers[0].securityContext.runAsGroup: Invalid value: -2: must be between 0 and 2147483647, inclusive"}},
+		{"contradiction", container("securityContext: {privileged: true, allowPrivilegeEscalation: false}"), []string{
+			"spec.containers[0].securityContext: Invalid value: {\"privileged\":true,\"allowPrivilegeEscalation\":false}: cannot set `allowPrivilegeEscalation` to false and `privileged` to true"}},
 		{"restart policy of a container", container("restartPolicy: Always"), []string{
 			"spec.containers[0].restartPolicy: Forbidden: may not be set for non-init containers"}},
 		{"probe of an init container", pod(webContainer + "initContainers: [{name: i, image: i, livenessProbe: {tcpSocket: {port: 80}}}]"), []string{

@@ -43,12 +43,16 @@ func validatePodSecurityContext(path *field.Path, spec *corev1.PodSpec) field.Er
 	return append(errs, validateSeccompProfile(path.Child("seccompProfile"), context.SeccompProfile)...)
 }
 
-func validateSecurityContext(path *field.Path, context *corev1.SecurityContext) field.ErrorList {
+// validateSecurityContext checks a container's; hostUsers is the Pod's.
+func validateSecurityContext(path *field.Path, context *corev1.SecurityContext, hostUsers *bool) field.ErrorList {
 	if context == nil {
 		return nil
 	}
 	errs := validateRunAs(path, context.RunAsUser, context.RunAsGroup)
 	errs = append(errs, optionallyOneOf(path.Child("procMount"), context.ProcMount, corev1.DefaultProcMount, corev1.UnmaskedProcMount)...)
+	if ptr.Deref(context.ProcMount, "") == corev1.UnmaskedProcMount && ptr.Deref(hostUsers, true) {
+		errs = append(errs, field.Invalid(path.Child("procMount"), context.ProcMount, "`hostUsers` must be false to use `Unmasked`"))
+	}
 	errs = append(errs, validateSeccompProfile(path.Child("seccompProfile"), context.SeccompProfile)...)
 	if ptr.Deref(context.AllowPrivilegeEscalation, true) {
 		return errs

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 
@@ -111,7 +112,7 @@ func validateOrdinaryIP(path *field.Path, ip string) field.ErrorList {
 	var reason string
 	switch {
 	case address.IsUnspecified():
-		reason = "may not be unspecified (0.0.0.0 or ::)"
+		reason = fmt.Sprintf("may not be unspecified (%v)", ip)
 	case address.IsLoopback():
 		reason = "may not be in the loopback range (127.0.0.0/8, ::1/128)"
 	case address.IsLinkLocalUnicast():

@@ -69,7 +69,7 @@ func TestServiceValidation(t *testing.T) {
 			"spec.healthCheckNodePort: Invalid value: 30000: may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'"}},
 		{"external IPs", service("externalIPs: [127.0.0.1, 0.0.0.0, 169.254.1.1, x]\nports: [{port: 80}]"), []string{
 			`spec.externalIPs[0]: Invalid value: "127.0.0.1": may not be in the loopback range (127.0.0.0/8, ::1/128)`,
-			`spec.externalIPs[1]: Invalid value: "0.0.0.0": may not be unspecified (0.0.0.0 or ::)`,
+			`spec.externalIPs[1]: Invalid value: "0.0.0.0": may not be unspecified (0.0.0.0)`,
 			`spec.externalIPs[2]: Invalid value: "169.254.1.1": may not be in the link-local range (169.254.0.0/16, fe80::/10)`,
 			`spec.externalIPs[3]: Invalid value: "x": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)`}},
 		{"source ranges", service("loadBalancerSourceRanges: [10.0.0.1]\nports: [{port: 80}]"), []string{

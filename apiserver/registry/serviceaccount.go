@@ -29,12 +29,8 @@ func serviceAccountKind(accounts *serviceAccountLookup) *Kind {
 				}
 			}, nil
 		},
-		Columns: []metav1.TableColumnDefinition{
-			nameColumn(), column("Secrets", "string", corev1.ServiceAccount{}.SwaggerDoc()["secrets"]), ageColumn(),
-		},
-		Cells: func(obj Object) []any {
-			account := obj.(*corev1.ServiceAccount)
-			return []any{account.Name, int64(len(account.Secrets)), age(account)}
-		},
+		// Kubernetes' older column "Secrets" went in v1.35: it had shown 0 since tokens are no Secrets any more.
+		Columns: []metav1.TableColumnDefinition{nameColumn(), ageColumn()},
+		Cells:   func(obj Object) []any { return []any{obj.GetName(), age(obj)} },
 	}
 }

@@ -44,7 +44,7 @@ func TestWarnings(t *testing.T) {
 		{"traffic distribution", "services", service("trafficDistribution: PreferClose\nports: [{port: 80}]"), []string{
 			`spec.trafficDistribution: "PreferClose" is deprecated; use "PreferSameZone"`}},
 		{"FQDN slice", "endpointslices.discovery.k8s.io", "metadata: {name: e}\naddressType: FQDN\nendpoints: [{addresses: [a.example.com]}]", []string{
-			"addressType: FQDN endpoints are deprecated"}},
+			"spec.addressType: FQDN endpoints are deprecated"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			result := newTable(testConfig()).create(t, c.resource, c.manifest)
