@@ -172,7 +172,9 @@ func hardwareAddress(address netip.Addr) net.HardwareAddr {
 	return append(net.HardwareAddr{0x0a, 0x58}, address.AsSlice()...)
 }
 
-func hostNet(address netip.Addr) *net.IPNet { return ipNet(netip.PrefixFrom(address, address.BitLen())) }
+func hostNet(address netip.Addr) *net.IPNet {
+	return ipNet(netip.PrefixFrom(address, address.BitLen()))
+}
 
 func ipNet(prefix netip.Prefix) *net.IPNet {
 	return &net.IPNet{IP: prefix.Addr().AsSlice(), Mask: net.CIDRMask(prefix.Bits(), prefix.Addr().BitLen())}

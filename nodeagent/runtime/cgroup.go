@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -110,18 +111,31 @@ func (c cgroups) remove(group string) error {
 	return errors.Join(failures...)
 }
 
+// removeGroup waits a while for processes that have ended but are still counted: the kernel takes one out of its group only after its
+// parent has been told, and v1 tells nobody when.
 func removeGroup(folder string) error {
+	for deadline := time.Now().Add(2 * time.Second); ; time.Sleep(time.Millisecond) {
+		err := removeGroupNow(folder)
+		if !errors.Is(err, unix.EBUSY) || time.Now().After(deadline) {
+			return err
+		}
+	}
+}
+
+func removeGroupNow(folder string) error {
 	err := unix.Rmdir(folder)
 	if err == nil || errors.Is(err, unix.ENOENT) {
 		return nil
 	}
-	entries, readError := os.ReadDir(folder)
-	if readError != nil {
-		return readError
+	entries, err := os.ReadDir(folder)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	} else if err != nil {
+		return err
 	}
 	for _, entry := range entries {
 		if entry.IsDir() {
-			if err := removeGroup(filepath.Join(folder, entry.Name())); err != nil {
+			if err := removeGroupNow(filepath.Join(folder, entry.Name())); err != nil {
 				return err
 			}
 		}

@@ -5,15 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/creack/pty"
+	"golang.org/x/sys/unix"
 )
 
 // Exec runs a command in a running container, with its user, environment and working directory, and returns the command's exit code. What keeps
@@ -31,7 +32,7 @@ func (h *Host) Exec(ctx context.Context, id string, command []string, streams St
 		return 0, fmt.Errorf("exec in container %s: %w", id, err)
 	}
 	defer os.RemoveAll(folder)
-	session := execSession{container: r.Process, pidFile: filepath.Join(folder, "pid"), logPath: filepath.Join(folder, "log")}
+	session := execSession{pidFile: filepath.Join(folder, "pid"), logPath: filepath.Join(folder, "log")}
 	arguments := append(h.runcOptions(session.logPath), "exec", "--pid-file", session.pidFile)
 	if streams.TTY {
 		arguments = append(arguments, "--tty", "--env", "TERM=xterm")
@@ -62,7 +63,6 @@ func (h *Host) Exec(ctx context.Context, id string, command []string, streams St
 
 // execSession is one run of `runc exec`.
 type execSession struct {
-	container        process
 	pidFile, logPath string
 }
 
@@ -91,7 +91,7 @@ func (s execSession) runWithPipes(ctx context.Context, cmd *exec.Cmd, streams St
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	defer s.killWhenDone(ctx, cmd)()
+	defer killWhenDone(ctx, cmd)()
 	return cmd.Wait()
 }
 
@@ -109,7 +109,7 @@ func (s execSession) runWithTerminal(ctx context.Context, cmd *exec.Cmd, streams
 		return err
 	}
 	defer terminal.Close()
-	defer s.killWhenDone(ctx, cmd)()
+	defer killWhenDone(ctx, cmd)()
 	ended := make(chan struct{})
 	defer close(ended)
 	go func() {
@@ -137,31 +137,47 @@ func (s execSession) runWithTerminal(ctx context.Context, cmd *exec.Cmd, streams
 }
 
 // killWhenDone kills the command, then runc, when ctx is done. The returned function ends the watch.
-func (s execSession) killWhenDone(ctx context.Context, cmd *exec.Cmd) (stop func()) {
+func killWhenDone(ctx context.Context, cmd *exec.Cmd) (stop func()) {
 	var watching sync.WaitGroup
 	ended := make(chan struct{})
 	watching.Go(func() {
 		select {
 		case <-ctx.Done():
-			s.killCommand()
-			_ = cmd.Process.Kill() // fails only if it has ended
+			if err := killCommand(cmd.Process); err != nil && !errors.Is(err, os.ErrProcessDone) {
+				slog.Error("end a cancelled exec", "error", err)
+			}
 		case <-ended:
 		}
 	})
 	return func() { close(ended); watching.Wait() }
 }
 
-// killCommand kills the command itself, which would outlive runc. It is known by its PID file and by being in the container's PID namespace.
-func (s execSession) killCommand() {
-	command, err := processOfFile(s.pidFile)
+// killCommand kills the command, which would outlive runc: it is runc's child. runc is stopped for so long: it starts no other meanwhile, and
+// one that has not come to be the command yet ends without runc.
+func killCommand(runc *os.Process) error {
+	if err := runc.Signal(unix.SIGSTOP); err != nil {
+		return err
+	}
+	lists, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", runc.Pid))
 	if err != nil {
-		return // not started, or gone
+		return err
 	}
-	own, err1 := os.Readlink("/proc/" + strconv.Itoa(command.PID) + "/ns/pid")
-	containers, err2 := os.Readlink("/proc/" + strconv.Itoa(s.container.PID) + "/ns/pid")
-	if err1 == nil && err2 == nil && own == containers {
-		_ = command.end(time.Second) // gone: good
+	for _, list := range lists {
+		children, err := os.ReadFile(list)
+		if err != nil {
+			continue // the thread has ended
+		}
+		for _, child := range strings.Fields(string(children)) {
+			pid, err := strconv.Atoi(child)
+			if err == nil {
+				err = unix.Kill(pid, unix.SIGKILL) // a stopped parent has not waited: the PID is no other's
+			}
+			if err != nil && !errors.Is(err, unix.ESRCH) {
+				return fmt.Errorf("kill command: %w", err)
+			}
+		}
 	}
+	return runc.Kill()
 }
 
 // commandOutput drops what runc itself prints before the command runs: its log has the same, and it becomes Exec's error.

@@ -152,9 +152,15 @@ func TestNetnsExec(t *testing.T) {
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
-	procs, err := os.ReadFile(filepath.Join(host.cgroups.folders[0], host.cgroups.path("podpod-a/"+id), "cgroup.procs"))
-	if err != nil || strings.Count(string(procs), "\n") != 1 {
-		t.Errorf("processes after a cancelled exec: %q %v", procs, err)
+	group := filepath.Join(host.cgroups.folders[0], host.cgroups.path("podpod-a/"+id), "cgroup.procs")
+	left := []byte("not read")
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		if left, err = os.ReadFile(group); err != nil || bytes.Count(left, []byte("\n")) == 1 {
+			break
+		}
+	}
+	if err != nil || bytes.Count(left, []byte("\n")) != 1 {
+		t.Errorf("processes after a cancelled exec: %q %v", left, err)
 	}
 }
 
