@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os/exec"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/kubelite/kubelite/internal/netns"
 	corev1 "k8s.io/api/core/v1"
@@ -154,6 +156,62 @@ func TestNetnsServices(t *testing.T) {
 		l.answers(l.client, "192.168.1.2:30124", "b")
 		l.setEndpoints("empty", corev1.ProtocolTCP)
 		l.refuses(l.podA, "10.96.1.4:80")
+	})
+	t.Run("externalTrafficPolicy Local keeps the caller's address", func(t *testing.T) {
+		l := &lab{t, l.client, l.node, l.podA, l.podB, l.api}
+		l.createService("kept", "10.96.1.6", func(service *corev1.Service) {
+			nodePort(30126)(service)
+			service.Spec.ExternalTrafficPolicy = corev1.ServiceExternalTrafficPolicyLocal
+		})
+		l.setEndpoints("kept", corev1.ProtocolTCP, podB)
+		l.answers(l.client, "192.168.1.2:30126", "b")
+		if _, source, err := call(l.client, "192.168.1.2:30126"); err != nil || source != "192.168.1.10" {
+			t.Errorf("source %s, error %v", source, err)
+		}
+	})
+	t.Run("loadBalancerSourceRanges", func(t *testing.T) {
+		l := &lab{t, l.client, l.node, l.podA, l.podB, l.api}
+		l.createService("ranged", "10.96.1.7", func(service *corev1.Service) {
+			service.Spec.Type = corev1.ServiceTypeLoadBalancer
+			service.Spec.LoadBalancerSourceRanges = []string{"10.244.0.0/16"}
+			service.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: "10.100.0.201"}}
+		})
+		l.setEndpoints("ranged", corev1.ProtocolTCP, podA)
+		l.answers(l.podB, "10.100.0.201:80", "a")
+		var timeout net.Error
+		if _, _, err := call(l.client, "10.100.0.201:80"); !errors.As(err, &timeout) || !timeout.Timeout() {
+			t.Errorf("a caller outside the range: %v, expected no answer", err)
+		}
+	})
+	t.Run("a ClusterIP does not answer ping, and a node port is no socket", func(t *testing.T) {
+		l := &lab{t, l.client, l.node, l.podA, l.podB, l.api}
+		conn, err := netns.ListenPacket(l.podA, "ip4:icmp", "0.0.0.0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		echo := []byte{8, 0, 0xf7, 0xff, 0, 0, 0, 0} // its checksum is right
+		if _, err := conn.WriteTo(echo, &net.IPAddr{IP: net.IPv4(10, 96, 1, 1)}); err != nil {
+			t.Fatal(err)
+		}
+		if err := conn.SetReadDeadline(time.Now().Add(200 * time.Millisecond)); err != nil {
+			t.Fatal(err)
+		}
+		buffer := make([]byte, 128)
+		for {
+			_, from, err := conn.ReadFrom(buffer)
+			if err != nil {
+				break
+			}
+			if buffer[0] == 0 {
+				t.Errorf("%s answered a ping to a ClusterIP", from)
+			}
+		}
+		listener, err := netns.Listen(l.node, "tcp4", ":30123")
+		if err != nil {
+			t.Fatalf("the node port's number is taken: %v", err)
+		}
+		listener.Close()
 	})
 	t.Run("session affinity", func(t *testing.T) {
 		l := &lab{t, l.client, l.node, l.podA, l.podB, l.api}
