@@ -99,8 +99,10 @@ func (c *Controller) sync(ctx context.Context, key string) error {
 	}
 	active, terminating := split(pods)
 	var scaleErr error
-	if settled && rs.DeletionTimestamp == nil {
-		scaleErr = c.scale(ctx, key, rs, active)
+	if settled && rs.DeletionTimestamp == nil && missing(len(active), *rs.Spec.Replicas) != 0 {
+		if scaleErr = c.scale(ctx, key, rs, active); scaleErr == nil {
+			return nil // what was counted is past; the watch events of the change bring the next sync
+		}
 	}
 	status, recheck := observedStatus(rs, active, terminating, scaleErr, c.clock.Now())
 	if err := c.writeStatus(ctx, rs, status); err != nil {
