@@ -1,0 +1,149 @@
+package announce
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/kubelite/kubelite/internal/netns"
+	"golang.org/x/sys/unix"
+)
+
+// repeatAfter is RFC 5227's ANNOUNCE_INTERVAL between the two announcements of an address: Linux ignores a change of a
+// neighbour entry that is less than a second old.
+const repeatAfter = 2 * time.Second
+
+// responder answers ARP requests for a set of addresses on one interface. Its methods may be called concurrently.
+type responder struct {
+	hardware net.HardwareAddr
+	socket   *os.File
+
+	mu        sync.Mutex
+	addresses map[netip.Addr]bool
+	repeat    *time.Timer
+}
+
+// newResponder opens a socket on the interface of the network namespace at path ("" is the own one). serve is to be called.
+func newResponder(path, interfaceName string) (*responder, error) {
+	r := &responder{addresses: map[netip.Addr]bool{}}
+	err := netns.Do(path, func() error {
+		link, err := net.InterfaceByName(interfaceName)
+		if err != nil {
+			return fmt.Errorf("find interface %s: %w", interfaceName, err)
+		}
+		r.hardware = link.HardwareAddr
+		r.socket, err = openSocket(link.Index)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if len(r.hardware) != 6 {
+		r.socket.Close()
+		return nil, fmt.Errorf("interface %s has no Ethernet address", interfaceName)
+	}
+	return r, nil
+}
+
+// openSocket opens a packet socket for the ARP frames of one interface.
+func openSocket(index int) (*os.File, error) {
+	const protocol = etherTypeARP>>8 | etherTypeARP&0xff<<8 // in network byte order
+	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open packet socket: %w", err)
+	}
+	// Bound before it receives: a socket opened with a protocol would see other interfaces until then.
+	if err := unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: protocol, Ifindex: index}); err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("bind packet socket: %w", err)
+	}
+	return os.NewFile(uintptr(fd), "arp"), nil
+}
+
+// serve answers until the responder is closed, and returns nil then.
+func (r *responder) serve() error {
+	buffer := make([]byte, 1514)
+	for {
+		length, err := r.socket.Read(buffer)
+		switch {
+		case errors.Is(err, os.ErrClosed):
+			return nil
+		case errors.Is(err, unix.ENETDOWN):
+			continue // said once when the link goes down; it may come up again
+		case err != nil:
+			return fmt.Errorf("read ARP requests: %w", err)
+		}
+		if request, err := parseFrame(buffer[:length]); err == nil {
+			r.handle(request)
+		}
+	}
+}
+
+func (r *responder) handle(request arp) {
+	r.mu.Lock()
+	announced := r.addresses[request.target]
+	r.mu.Unlock()
+	// Sender and target are equal in the announcements of another station.
+	if request.operation == operationRequest && announced && request.sender != request.target {
+		r.send(answer(request, r.hardware))
+	}
+}
+
+func (r *responder) send(frame []byte) {
+	if _, err := r.socket.Write(frame); err != nil && !errors.Is(err, os.ErrClosed) {
+		slog.Warn("send ARP", "error", err)
+	}
+}
+
+// announce answers for exactly the given addresses from now on, and tells the network about the new ones.
+func (r *responder) announce(addresses []netip.Addr) (added, removed []netip.Addr) {
+	wanted := make(map[netip.Addr]bool, len(addresses))
+	r.mu.Lock()
+	for _, address := range addresses {
+		wanted[address] = true
+		if !r.addresses[address] {
+			added = append(added, address)
+		}
+	}
+	for address := range r.addresses {
+		if !wanted[address] {
+			removed = append(removed, address)
+		}
+	}
+	r.addresses = wanted
+	if len(added) > 0 {
+		if r.repeat != nil {
+			r.repeat.Stop()
+		}
+		r.repeat = time.AfterFunc(repeatAfter, r.announceAll)
+	}
+	r.mu.Unlock()
+	for _, address := range added {
+		r.send(gratuitous(address, r.hardware))
+	}
+	return added, removed
+}
+
+func (r *responder) announceAll() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for address := range r.addresses {
+		r.send(gratuitous(address, r.hardware))
+	}
+}
+
+// close ends serve.
+func (r *responder) close() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.repeat != nil {
+		r.repeat.Stop()
+	}
+	r.addresses = nil
+	return r.socket.Close()
+}
