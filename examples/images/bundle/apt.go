@@ -31,7 +31,7 @@ func openPackages(dir string) (*packages, error) {
 			return nil, fmt.Errorf("%s is missing: the images are made from Debian's packages, so make the bundle on Debian or Ubuntu and copy it", tool)
 		}
 	}
-	for _, sub := range []string{"state/lists/partial", "cache/archives/partial", "archives"} {
+	for _, sub := range []string{"state/lists/partial", "cache/archives/partial"} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
 			return nil, err
 		}
@@ -56,10 +56,10 @@ Dir::Log %q;
 	return p, os.WriteFile(p.config, []byte(text), 0o644)
 }
 
-// apt runs apt-get or apt-cache and returns what it prints.
+// apt runs apt-get or apt-cache in the folder and returns what it prints.
 func (p *packages) apt(ctx context.Context, program string, arguments ...string) ([]byte, error) {
 	command := exec.CommandContext(ctx, program, append([]string{"-c=" + p.config, "-q"}, arguments...)...)
-	command.Dir = filepath.Join(p.dir, "archives")
+	command.Dir = p.dir
 	command.Env = append(os.Environ(), "LC_ALL=C", "DEBIAN_FRONTEND=noninteractive")
 	var said bytes.Buffer
 	command.Stderr = &said
@@ -99,7 +99,7 @@ func (p *packages) fetchFromLists(ctx context.Context, names []string) (*pool, e
 	}
 	pool := newPool()
 	for _, file := range files {
-		if err := pool.add(ctx, file.name, filepath.Join(p.dir, "archives", file.path)); err != nil {
+		if err := pool.add(ctx, file.name, p.kept(file)); err != nil {
 			return nil, err
 		}
 	}
@@ -153,8 +153,14 @@ type archive struct {
 	size       int64
 }
 
+// kept is where a package's file is kept.
+func (p *packages) kept(file archive) string {
+	return filepath.Join(p.dir, "cache/archives", file.path)
+}
+
 // download fetches the packages that are not there yet. apt checks what it fetches against the signed lists.
 func (p *packages) download(ctx context.Context, names []string) ([]archive, error) {
+	// apt-get does not name what is in its working directory already: that is why packages are kept elsewhere.
 	output, err := p.apt(ctx, "apt-get", append([]string{"download", "--print-uris"}, names...)...)
 	if err != nil {
 		return nil, fmt.Errorf("look up Debian's packages: %w", err)
@@ -165,7 +171,7 @@ func (p *packages) download(ctx context.Context, names []string) ([]archive, err
 	}
 	var missing []string
 	for _, file := range files {
-		if info, err := os.Stat(filepath.Join(p.dir, "archives", file.path)); err != nil || info.Size() != file.size {
+		if info, err := os.Stat(p.kept(file)); err != nil || info.Size() != file.size {
 			missing = append(missing, file.name)
 		}
 	}
@@ -174,7 +180,14 @@ func (p *packages) download(ctx context.Context, names []string) ([]archive, err
 	}
 	fmt.Printf("fetching %d Debian packages …\n", len(missing))
 	if _, err := p.apt(ctx, "apt-get", append([]string{"download"}, missing...)...); err != nil {
-		return nil, fmt.Errorf("fetch Debian's packages %s: %w\nsee that the machine reaches its Debian mirror, then run this again: it goes on where it stopped", strings.Join(missing, ", "), err)
+		return nil, fmt.Errorf("fetch Debian's packages %s: %w\nsee that the machine reaches its Debian mirror, then run this again", strings.Join(missing, ", "), err)
+	}
+	for _, file := range files {
+		if slices.Contains(missing, file.name) {
+			if err := os.Rename(filepath.Join(p.dir, file.path), p.kept(file)); err != nil {
+				return nil, err
+			}
+		}
 	}
 	return files, nil
 }

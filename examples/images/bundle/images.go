@@ -190,12 +190,14 @@ func applets(ctx context.Context, base tree) ([]string, error) {
 	}
 	var names []string
 	for _, name := range strings.Fields(string(output)) {
-		names = append(names, mergeUsr(name))
+		if strings.Contains(name, "/") { // linuxrc is for the first steps of a machine
+			names = append(names, mergeUsr(name))
+		}
 	}
 	return names, nil
 }
 
-// config is an image's configuration: what all have in common, and its own.
+// configFile is an image's configuration: what all have in common, and its own.
 func (d definition) configFile() *v1.ConfigFile {
 	config := d.config
 	config.Env = append([]string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}, config.Env...)
