@@ -27,17 +27,29 @@ func masquerade(podCIDR, clusterCIDR netip.Prefix, underlay string) error {
 		rule = append(rule, "!", "-o", "veth+")
 	}
 	rule = append(rule, "-m", "comment", "--comment", "hide Pods where they leave the cluster", "-j", "MASQUERADE")
-	if err := tables.ClearChain("nat", masqueradeChain); err != nil { // made if it is missing
-		return fmt.Errorf("make chain %s: %w", masqueradeChain, err)
-	}
-	if err := tables.Append("nat", masqueradeChain, rule...); err != nil {
-		return fmt.Errorf("masquerade %s: %w", podCIDR, err)
+	if !holdsOnly(tables, rule) { // after a restart it does, and Pods do not notice
+		if err := tables.ClearChain("nat", masqueradeChain); err != nil { // made if it is missing
+			return fmt.Errorf("make chain %s: %w", masqueradeChain, err)
+		}
+		if err := tables.Append("nat", masqueradeChain, rule...); err != nil {
+			return fmt.Errorf("masquerade %s: %w", podCIDR, err)
+		}
 	}
 	jump := []string{"-m", "comment", "--comment", "kubelite: Pods' way out of the cluster", "-j", masqueradeChain}
 	if err := tables.AppendUnique("nat", "POSTROUTING", jump...); err != nil {
 		return fmt.Errorf("masquerade %s: %w", podCIDR, err)
 	}
 	return nil
+}
+
+// holdsOnly says whether the chain is as it should be; one that cannot be read is not.
+func holdsOnly(tables *iptables.IPTables, rule []string) bool {
+	rules, err := tables.List("nat", masqueradeChain)
+	if err != nil || len(rules) != 2 { // the first line is the chain itself
+		return false
+	}
+	exists, err := tables.Exists("nat", masqueradeChain, rule...)
+	return err == nil && exists
 }
 
 // openTables waits for the lock of other programs' iptables, the service proxy's among them.
