@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 
+	"github.com/kubelite/kubelite/apiserver/auth"
 	"github.com/kubelite/kubelite/apiserver/store"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
@@ -40,6 +41,9 @@ func (c *call) create() error {
 // createObject takes a decoded object through defaults, hooks and validation into the store. obj becomes the callee's.
 func (c *call) createObject(obj Object, options writeOptions) (*store.Item, error) {
 	if err := c.matchRequest(obj); err != nil {
+		return nil, err
+	}
+	if err := c.authorizeName(obj.GetName()); err != nil {
 		return nil, err
 	}
 	if err := c.requireNamespace(obj.GetName()); err != nil {
@@ -95,6 +99,20 @@ func (c *call) tryCreate(obj Object, options writeOptions) (item *store.Item, er
 	}
 	committed = true
 	return item, nil
+}
+
+// authorizeName asks again, with the name that is known only now: nodes may make only what bears their own.
+func (c *call) authorizeName(name string) error {
+	if c.name != "" || name == "" {
+		return nil // the name was on the URL, or will be generated
+	}
+	return c.authorize(auth.Attributes{
+		Verb:      "create",
+		Group:     c.resource.GroupVersionKind.Group,
+		Resource:  c.resource.Resource,
+		Namespace: c.namespace,
+		Name:      name,
+	})
 }
 
 // admit runs the kind's admission. finish must be called once.

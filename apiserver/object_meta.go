@@ -32,7 +32,7 @@ func (c *call) matchRequest(obj Object) error {
 	if c.name != "" {
 		switch obj.GetName() {
 		case "":
-			return apierrors.NewBadRequest("metadata.name must be provided") // Kubernetes: the name on the URL is not filled in
+			return apierrors.NewBadRequest(fmt.Sprintf("the name of the object (%s based on URL) was undeterminable: name must be provided", c.name))
 		case c.name:
 		default:
 			return apierrors.NewBadRequest(fmt.Sprintf("the name of the object (%s) does not match the name on the URL (%s)", obj.GetName(), c.name))
