@@ -27,6 +27,7 @@ import (
 	"github.com/kubelite/kubelite/controllers/loadbalancer"
 	"github.com/kubelite/kubelite/controllers/namespace"
 	"github.com/kubelite/kubelite/controllers/nodeipam"
+	"github.com/kubelite/kubelite/controllers/nodelifecycle"
 	"github.com/kubelite/kubelite/controllers/podgc"
 	"github.com/kubelite/kubelite/controllers/reconcile"
 	"github.com/kubelite/kubelite/controllers/replicaset"
@@ -115,6 +116,7 @@ func setUp(ctx context.Context, config Config, connected clients, kinds *served.
 			return loadbalancer.New(client, factory, recorder("service-controller"), pool)
 		},
 		func() (controller, error) { return nodeipam.New(client, factory, recorder("cidrAllocator"), ranges) },
+		func() (controller, error) { return nodelifecycle.New(client, factory, recorder("node-controller"), nodelifecycle.DefaultGracePeriod) },
 		func() (controller, error) { return namespace.New(client, connected.objects, kinds, factory) },
 		func() (controller, error) {
 			return garbagecollector.New(connected.objects, kinds, factory, sharedKinds())

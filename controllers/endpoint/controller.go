@@ -36,7 +36,7 @@ type Controller struct {
 	pods      corelisters.PodLister
 	endpoints corelisters.EndpointsLister
 	triggers  *selection.TriggerTimes
-	synced    []cache.InformerSynced
+	synced    []cache.DoneChecker
 	queue     *reconcile.Queue[string]
 }
 
@@ -63,7 +63,7 @@ func New(client kubernetes.Interface, factory informers.SharedInformerFactory, r
 		if err != nil {
 			return nil, fmt.Errorf("watch what Endpoints are made of: %w", err)
 		}
-		c.synced = append(c.synced, handled.HasSynced)
+		c.synced = append(c.synced, handled.HasSyncedChecker())
 	}
 	return c, nil
 }
@@ -71,7 +71,7 @@ func New(client kubernetes.Interface, factory informers.SharedInformerFactory, r
 // Run works until ctx is done. It waits for its caches, which the caller starts. Endpoints whose Service was deleted while
 // nothing ran are looked for once.
 func (c *Controller) Run(ctx context.Context) {
-	if !cache.WaitForCacheSync(ctx.Done(), c.synced...) {
+	if !cache.WaitFor(ctx, "", c.synced...) {
 		return
 	}
 	managed, err := c.endpoints.List(labels.SelectorFromSet(labels.Set{managedByLabel: managedBy}))

@@ -27,7 +27,7 @@ type Controller struct {
 	nodes    corelisters.NodeLister
 	slices   *slicing.Slices
 	triggers *selection.TriggerTimes
-	synced   []cache.InformerSynced
+	synced   []cache.DoneChecker
 	queue    *reconcile.Queue[string]
 }
 
@@ -56,14 +56,14 @@ func New(client kubernetes.Interface, factory informers.SharedInformerFactory) (
 		if err != nil {
 			return nil, fmt.Errorf("watch what EndpointSlices are made of: %w", err)
 		}
-		c.synced = append(c.synced, handled.HasSynced)
+		c.synced = append(c.synced, handled.HasSyncedChecker())
 	}
 	return c, nil
 }
 
 // Run works until ctx is done. It waits for its caches, which the caller starts.
 func (c *Controller) Run(ctx context.Context) {
-	if cache.WaitForCacheSync(ctx.Done(), c.synced...) {
+	if cache.WaitFor(ctx, "", c.synced...) {
 		c.queue.Run(ctx, workers)
 	}
 }

@@ -25,7 +25,7 @@ type Controller struct {
 	services  corelisters.ServiceLister
 	endpoints corelisters.EndpointsLister
 	slices    *slicing.Slices
-	synced    []cache.InformerSynced
+	synced    []cache.DoneChecker
 	queue     *reconcile.Queue[string]
 }
 
@@ -49,14 +49,14 @@ func New(client kubernetes.Interface, factory informers.SharedInformerFactory, r
 		if err != nil {
 			return nil, fmt.Errorf("watch Endpoints to mirror: %w", err)
 		}
-		c.synced = append(c.synced, handled.HasSynced)
+		c.synced = append(c.synced, handled.HasSyncedChecker())
 	}
 	return c, nil
 }
 
 // Run works until ctx is done. It waits for its caches, which the caller starts.
 func (c *Controller) Run(ctx context.Context) {
-	if cache.WaitForCacheSync(ctx.Done(), c.synced...) {
+	if cache.WaitFor(ctx, "", c.synced...) {
 		c.queue.Run(ctx, workers)
 	}
 }

@@ -31,7 +31,7 @@ type Controller struct {
 	recorder record.EventRecorder
 	pool     Pool
 	services corelisters.ServiceLister
-	synced   cache.InformerSynced
+	synced   cache.DoneChecker
 	queue    *reconcile.Queue[string]
 
 	taken   map[string]netip.Addr // by Service key
@@ -54,13 +54,13 @@ func New(client kubernetes.Interface, factory informers.SharedInformerFactory, r
 	if err != nil {
 		return nil, fmt.Errorf("watch Services for their addresses: %w", err)
 	}
-	c.synced = handled.HasSynced
+	c.synced = handled.HasSyncedChecker()
 	return c, nil
 }
 
 // Run hands out addresses until ctx is done. It waits for its cache: no address is chosen before all taken ones are known.
 func (c *Controller) Run(ctx context.Context) {
-	if !cache.WaitForCacheSync(ctx.Done(), c.synced) {
+	if !cache.WaitFor(ctx, "", c.synced) {
 		return
 	}
 	if err := c.readBack(); err != nil {

@@ -30,7 +30,7 @@ type Controller struct {
 	recorder record.EventRecorder
 	ranges   Ranges
 	nodes    corelisters.NodeLister
-	synced   cache.InformerSynced
+	synced   cache.DoneChecker
 	queue    *reconcile.Queue[string]
 
 	mu    sync.Mutex
@@ -54,13 +54,13 @@ func New(client kubernetes.Interface, factory informers.SharedInformerFactory, r
 	if err != nil {
 		return nil, fmt.Errorf("watch Nodes for their ranges: %w", err)
 	}
-	c.synced = handled.HasSynced
+	c.synced = handled.HasSyncedChecker()
 	return c, nil
 }
 
 // Run assigns ranges until ctx is done. It waits for its cache: no range is chosen before all taken ones are known.
 func (c *Controller) Run(ctx context.Context) {
-	if cache.WaitForCacheSync(ctx.Done(), c.synced) {
+	if cache.WaitFor(ctx, "", c.synced) {
 		c.queue.Run(ctx, 1)
 	}
 }

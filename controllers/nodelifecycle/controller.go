@@ -40,7 +40,7 @@ type Controller struct {
 	pods     corelisters.PodLister
 	podIndex cache.Indexer
 	leases   cache.SharedIndexInformer
-	synced   []cache.InformerSynced
+	synced   []cache.DoneChecker
 	watch    *reconcile.Queue[string] // of Node names
 	evict    *reconcile.Queue[string] // of Pod keys
 
@@ -80,7 +80,7 @@ func New(client kubernetes.Interface, factory informers.SharedInformerFactory, r
 		if err != nil {
 			return nil, fmt.Errorf("watch signs of life: %w", err)
 		}
-		c.synced = append(c.synced, handled.HasSynced)
+		c.synced = append(c.synced, handled.HasSyncedChecker())
 	}
 	return c, nil
 }
@@ -101,7 +101,7 @@ func (c *Controller) Run(ctx context.Context) {
 	var running sync.WaitGroup
 	defer running.Wait()
 	running.Go(func() { c.leases.RunWithContext(ctx) })
-	if !cache.WaitForCacheSync(ctx.Done(), c.synced...) {
+	if !cache.WaitFor(ctx, "", c.synced...) {
 		return
 	}
 	running.Go(func() { c.evict.Run(ctx, workers) })

@@ -42,7 +42,7 @@ type Controller struct {
 	clock    clock.PassiveClock
 	pods     corelisters.PodLister
 	nodes    corelisters.NodeLister
-	synced   []cache.InformerSynced
+	synced   []cache.DoneChecker
 	queue    *reconcile.Queue[string]
 
 	mu      sync.Mutex
@@ -83,13 +83,13 @@ func New(client kubernetes.Interface, factory informers.SharedInformerFactory, s
 	if err != nil {
 		return nil, fmt.Errorf("watch Nodes whose Pods are collected: %w", err)
 	}
-	c.synced = []cache.InformerSynced{handledPods.HasSynced, handledNodes.HasSynced}
+	c.synced = []cache.DoneChecker{handledPods.HasSyncedChecker(), handledNodes.HasSyncedChecker()}
 	return c, nil
 }
 
 // Run collects until ctx is done. It waits for its caches, which the caller starts.
 func (c *Controller) Run(ctx context.Context) {
-	if cache.WaitForCacheSync(ctx.Done(), c.synced...) {
+	if cache.WaitFor(ctx, "", c.synced...) {
 		c.queue.Run(ctx, 2)
 	}
 }

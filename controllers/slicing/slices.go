@@ -48,7 +48,7 @@ type written struct {
 // New returns the slices whose label endpointslice.kubernetes.io/managed-by is managedBy. changed is called with the
 // "namespace/name" key of the Service when one of them changes by another hand. synced says whether changed has been
 // called for all that there were at the start.
-func New(client kubernetes.Interface, factory informers.SharedInformerFactory, managedBy string, changed func(service string)) (s *Slices, synced cache.InformerSynced, err error) {
+func New(client kubernetes.Interface, factory informers.SharedInformerFactory, managedBy string, changed func(service string)) (s *Slices, synced cache.DoneChecker, err error) {
 	informer := factory.Discovery().V1().EndpointSlices().Informer()
 	if _, present := informer.GetIndexer().GetIndexers()[serviceIndex]; !present {
 		if err := informer.AddIndexers(cache.Indexers{serviceIndex: serviceKeys}); err != nil {
@@ -83,7 +83,7 @@ func New(client kubernetes.Interface, factory informers.SharedInformerFactory, m
 	if err != nil {
 		return nil, nil, fmt.Errorf("watch EndpointSlices: %w", err)
 	}
-	return s, handled.HasSynced, nil
+	return s, handled.HasSyncedChecker(), nil
 }
 
 func serviceKeys(obj any) ([]string, error) {
