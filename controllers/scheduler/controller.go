@@ -20,8 +20,8 @@ import (
 	"github.com/kubelite/kubelite/controllers/reconcile"
 )
 
-// workers write bindings; decisions are taken one after the other.
-const workers = 8
+// writers write bindings; decisions are taken by one worker, in the order of the Pods' arrival.
+const writers = 8
 
 // Controller is the scheduler named "default-scheduler".
 type Controller struct {
@@ -29,12 +29,20 @@ type Controller struct {
 	recorder record.EventRecorder
 	pods     corelisters.PodLister
 	services corelisters.ServiceLister
-	synced   []cache.InformerSynced
-	queue    *reconcile.Queue[string]
+	synced   []cache.DoneChecker
+	queue    *reconcile.Queue[string] // Pods that want a node
+	writing  *reconcile.Queue[string] // Pods whose decision is to be written
 
 	mu      sync.Mutex
 	cluster *cluster
 	waiting map[string]struct{} // keys of Pods that fit nowhere
+	unsaid  map[string]decision // by Pod key: decisions that no writer has taken up yet
+}
+
+// decision is a node for a Pod, or why there is none.
+type decision struct {
+	pod           *corev1.Pod
+	node, failure string
 }
 
 // New makes the scheduler over the factory's Pods, Nodes and Services; recorder's source is "default-scheduler".
@@ -47,8 +55,10 @@ func New(client kubernetes.Interface, factory informers.SharedInformerFactory, r
 		services: services.Lister(),
 		cluster:  newCluster(),
 		waiting:  map[string]struct{}{},
+		unsaid:   map[string]decision{},
 	}
 	c.queue = reconcile.NewQueue("scheduler", c.schedule)
+	c.writing = reconcile.NewQueue("binder", c.write)
 	handledNodes, err := nodes.Informer().AddEventHandler(c.nodeHandler())
 	if err != nil {
 		return nil, fmt.Errorf("watch Nodes: %w", err)
@@ -57,35 +67,51 @@ func New(client kubernetes.Interface, factory informers.SharedInformerFactory, r
 	if err != nil {
 		return nil, fmt.Errorf("watch Pods to schedule: %w", err)
 	}
-	c.synced = []cache.InformerSynced{handledNodes.HasSynced, handledPods.HasSynced, services.Informer().HasSynced}
+	c.synced = []cache.DoneChecker{handledNodes.HasSyncedChecker(), handledPods.HasSyncedChecker(), services.Informer().HasSyncedChecker()}
 	return c, nil
 }
 
 // Run schedules until ctx is done. It waits for its caches, which the caller starts.
 func (c *Controller) Run(ctx context.Context) {
-	if cache.WaitForCacheSync(ctx.Done(), c.synced...) {
-		c.queue.Run(ctx, workers)
+	if !cache.WaitFor(ctx, "", c.synced...) {
+		return
 	}
+	var running sync.WaitGroup
+	defer running.Wait()
+	running.Go(func() { c.writing.Run(ctx, writers) })
+	c.queue.Run(ctx, 1)
 }
 
-// schedule finds a node for one Pod and binds it.
-func (c *Controller) schedule(ctx context.Context, key string) error {
-	pod, err := c.pending(key)
-	if pod == nil || err != nil {
+// schedule finds a node for one Pod. It only decides: it waits for nothing.
+func (c *Controller) schedule(_ context.Context, key string) error {
+	decided, err := c.decide(key)
+	if err != nil || decided == nil {
 		return err
 	}
-	services, err := c.servicesOf(pod)
-	if err != nil {
-		return err
+	c.mu.Lock()
+	c.unsaid[key] = *decided
+	c.mu.Unlock()
+	c.writing.Add(key)
+	return nil
+}
+
+// write tells the API server what was decided. After a failed binding it decides again: the assumption was taken back.
+func (c *Controller) write(ctx context.Context, key string) error {
+	c.mu.Lock()
+	decided, waiting := c.unsaid[key]
+	delete(c.unsaid, key)
+	c.mu.Unlock()
+	if !waiting {
+		again, err := c.decide(key)
+		if err != nil || again == nil {
+			return err
+		}
+		decided = *again
 	}
-	node, failure := c.decide(key, pod, services)
-	switch {
-	case failure != "":
-		return c.reportUnschedulable(ctx, pod, failure)
-	case node == "":
-		return nil
+	if decided.failure != "" {
+		return c.reportUnschedulable(ctx, decided.pod, decided.failure)
 	}
-	return c.bind(ctx, pod, node)
+	return c.bind(ctx, decided.pod, decided.node)
 }
 
 // pending returns the Pod if it still wants a node of this scheduler, nil otherwise.
@@ -121,21 +147,30 @@ func (c *Controller) servicesOf(pod *corev1.Pod) ([]*corev1.Service, error) {
 	return selecting, nil
 }
 
-// decide picks a node and assumes the Pod there, or notes that it waits. Both are empty if the Pod is assumed already.
-func (c *Controller) decide(key string, pod *corev1.Pod, services []*corev1.Service) (node, failure string) {
+// decide picks a node and assumes the Pod there, or notes that it waits. It returns nil if the Pod wants no node (any more)
+// or is assumed already.
+func (c *Controller) decide(key string) (*decision, error) {
+	pod, err := c.pending(key)
+	if pod == nil || err != nil {
+		return nil, err
+	}
+	services, err := c.servicesOf(pod)
+	if err != nil {
+		return nil, err
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if _, known := c.cluster.byUID[pod.UID]; known {
-		return "", ""
+		return nil, nil
 	}
-	node, failure = place(pod, services, c.cluster.list())
+	node, failure := place(pod, services, c.cluster.list())
 	if failure != "" {
 		// Under the same lock as the picture: a change that comes after the decision finds the Pod waiting.
 		c.waiting[key] = struct{}{}
-		return "", failure
+	} else {
+		c.cluster.setPod(pod, node, true)
 	}
-	c.cluster.setPod(pod, node, true)
-	return node, ""
+	return &decision{pod: pod, node: node, failure: failure}, nil
 }
 
 func (c *Controller) bind(ctx context.Context, pod *corev1.Pod, node string) error {

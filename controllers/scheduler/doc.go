@@ -8,7 +8,7 @@
 // filter.go says where a Pod can run at all (node name, cordon, taints, node affinity, host ports, resources),
 // topology.go adds spread constraints and Pod (anti-)affinity, score.go says where it should rather run.
 // controller.go is the loop: a decision is assumed in the picture at once, so that Pods created together do not
-// overcommit a node, while the binding is written by several workers. A Pod that fits nowhere waits until a Node or
+// overcommit a node, while the bindings are written by others. A Pod that fits nowhere waits until a Node or
 // another Pod changes in a way that may help: nothing polls.
 //
 // Deliberately missing: preemption (a Pod of higher priority waits like any other; the message says what kube-scheduler
