@@ -4,7 +4,8 @@
 // Services and EndpointSlices are watched. Whatever changes marks its Service; one goroutine plans the marked Services
 // (plan/: pure), programs the difference (a Backend: iptables/), and deletes connection-tracking entries that became
 // wrong (conntrack/). There is no delay anywhere on that way: what arrives while the rules are written is written next,
-// together.
+// together. A UDP or TCP client needs a route to the ClusterIP, as to any address: a node without a default route must have
+// one for the Service range, or its packets and those of its Pods are gone before a rule sees them.
 //
 // Every few seconds the backend looks whether the kernel still holds what it wrote; if someone else changed that, all
 // rules are programmed again and the log says what was found. Rules stay when the process ends, however it ends, and the

@@ -81,7 +81,7 @@ func (p *programmer) update(names map[types.NamespacedName]bool) error {
 func (p *programmer) replace() error {
 	p.watched.take()
 	next, ports := plan.Plan{}, []plan.Port{}
-	for _, key := range p.watched.services.GetStore().ListKeys() {
+	for _, key := range p.watched.services.Objects().ListKeys() {
 		name := namespacedName(key)
 		planned, err := p.watched.plan(name, p.node)
 		if err != nil {

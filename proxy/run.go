@@ -68,11 +68,9 @@ func serve(ctx context.Context, client kubernetes.Interface, config Config) erro
 	if config.CheckInterval == 0 {
 		config.CheckInterval = defaultCheckInterval
 	}
-	watched, err := watch(ctx, client)
-	if err != nil {
-		return fmt.Errorf("run service proxy: %w", err)
-	}
-	defer watched.stop()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	watched := watch(ctx, client)
 	if !watched.synced(ctx) {
 		return nil
 	}

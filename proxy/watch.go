@@ -5,12 +5,12 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/kubelite/kubelite/internal/mirror"
 	"github.com/kubelite/kubelite/proxy/plan"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
 )
@@ -22,10 +22,8 @@ const byService = "service"
 
 // watched holds the current Services and EndpointSlices, and remembers which Services changed.
 type watched struct {
-	cancel   context.CancelFunc
-	factory  informers.SharedInformerFactory
-	services cache.SharedIndexInformer
-	slices   cache.SharedIndexInformer
+	services *mirror.Mirror
+	slices   *mirror.Mirror
 
 	mutex   sync.Mutex
 	changed map[types.NamespacedName]bool
@@ -33,44 +31,28 @@ type watched struct {
 	wake chan struct{}
 }
 
-// watch starts to watch; stop ends it.
-func watch(ctx context.Context, client kubernetes.Interface) (*watched, error) {
-	factory := informers.NewSharedInformerFactoryWithOptions(client, 0,
-		informers.WithTweakListOptions(func(options *metav1.ListOptions) { options.LabelSelector = selector }),
-		informers.WithTransform(strip))
-	w := &watched{
-		factory:  factory,
-		services: factory.Core().V1().Services().Informer(),
-		slices:   factory.Discovery().V1().EndpointSlices().Informer(),
-		changed:  map[types.NamespacedName]bool{},
-		wake:     make(chan struct{}, 1),
-	}
-	if err := w.slices.AddIndexers(cache.Indexers{byService: serviceIndex}); err != nil {
-		return nil, fmt.Errorf("watch EndpointSlices: %w", err)
-	}
-	for _, informer := range []cache.SharedIndexInformer{w.services, w.slices} {
-		_, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
-			AddFunc:    w.mark,
-			UpdateFunc: func(old, current any) { w.mark(old); w.mark(current) },
-			DeleteFunc: w.mark,
-		})
-		if err != nil {
-			return nil, fmt.Errorf("watch Services and EndpointSlices: %w", err)
-		}
-	}
-	ctx, w.cancel = context.WithCancel(ctx)
-	factory.Start(ctx.Done())
-	return w, nil
-}
-
-func (w *watched) stop() {
-	w.cancel()
-	w.factory.Shutdown()
+// watch starts to watch, until ctx is done.
+func watch(ctx context.Context, client kubernetes.Interface) *watched {
+	w := &watched{changed: map[types.NamespacedName]bool{}, wake: make(chan struct{}, 1)}
+	w.services = mirror.New(client, client.CoreV1().Services(metav1.NamespaceAll), &corev1.Service{},
+		mirror.Options{LabelSelector: selector, Transform: strip, Changed: w.mark})
+	w.slices = mirror.New(client, client.DiscoveryV1().EndpointSlices(metav1.NamespaceAll), &discoveryv1.EndpointSlice{},
+		mirror.Options{LabelSelector: selector, Transform: strip, Changed: w.mark, Indexers: cache.Indexers{byService: serviceIndex}})
+	go w.services.Run(ctx)
+	go w.slices.Run(ctx)
+	return w
 }
 
 // synced waits for the first complete lists; false when ctx ended before.
 func (w *watched) synced(ctx context.Context) bool {
-	return cache.WaitForCacheSync(ctx.Done(), w.services.HasSynced, w.slices.HasSynced)
+	for _, mirror := range []*mirror.Mirror{w.services, w.slices} {
+		select {
+		case <-mirror.Synced():
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return true
 }
 
 func serviceIndex(object any) ([]string, error) {
@@ -83,9 +65,6 @@ func serviceIndex(object any) ([]string, error) {
 }
 
 func (w *watched) mark(object any) {
-	if gone, ok := object.(cache.DeletedFinalStateUnknown); ok {
-		object = gone.Obj
-	}
 	var name types.NamespacedName
 	switch object := object.(type) {
 	case *corev1.Service:
@@ -118,14 +97,14 @@ func (w *watched) take() map[types.NamespacedName]bool {
 
 // plan plans one Service as it is now; empty when it is gone.
 func (w *watched) plan(name types.NamespacedName, node plan.Node) ([]plan.Port, error) {
-	object, exists, err := w.services.GetStore().GetByKey(name.String())
+	object, exists, err := w.services.Objects().GetByKey(name.String())
 	if err != nil {
 		return nil, fmt.Errorf("look up Service %s: %w", name, err)
 	}
 	if !exists {
 		return nil, nil
 	}
-	found, err := w.slices.GetIndexer().ByIndex(byService, name.String())
+	found, err := w.slices.Objects().ByIndex(byService, name.String())
 	if err != nil {
 		return nil, fmt.Errorf("look up EndpointSlices of Service %s: %w", name, err)
 	}

@@ -4,15 +4,16 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net"
 	"strings"
 
+	"github.com/kubelite/kubelite/internal/mirror"
 	"github.com/miekg/dns"
-	"k8s.io/client-go/informers"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/cache"
 )
 
 const (
@@ -92,10 +93,7 @@ func serve(ctx context.Context, client kubernetes.Interface, config Config) erro
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	records, synced, err := watch(ctx, client)
-	if err != nil {
-		return fmt.Errorf("run name server: %w", err)
-	}
+	records, synced := watch(ctx, client)
 	handler := &handler{
 		zone:    zone{domain: config.ClusterDomain + ".", ttl: config.TTL},
 		records: records,
@@ -114,26 +112,13 @@ func serve(ctx context.Context, client kubernetes.Interface, config Config) erro
 }
 
 // watch keeps the records up to date until ctx is done.
-func watch(ctx context.Context, client kubernetes.Interface) (r records, synced func() bool, err error) {
-	factory := informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithTransform(strip))
-	services := factory.Core().V1().Services().Informer()
-	endpointSlices := factory.Discovery().V1().EndpointSlices().Informer()
-	if err := addIndexers(services, serviceIndexers); err != nil {
-		return r, nil, fmt.Errorf("watch Services: %w", err)
-	}
-	if err := addIndexers(endpointSlices, sliceIndexers); err != nil {
-		return r, nil, fmt.Errorf("watch EndpointSlices: %w", err)
-	}
-	factory.Start(ctx.Done())
+func watch(ctx context.Context, client kubernetes.Interface) (r records, synced func() bool) {
+	services := mirror.New(client, client.CoreV1().Services(metav1.NamespaceAll), &corev1.Service{},
+		mirror.Options{Transform: strip, Indexers: serviceIndexers})
+	endpointSlices := mirror.New(client, client.DiscoveryV1().EndpointSlices(metav1.NamespaceAll), &discoveryv1.EndpointSlice{},
+		mirror.Options{Transform: strip, Indexers: sliceIndexers})
+	go services.Run(ctx)
+	go endpointSlices.Run(ctx)
 	synced = func() bool { return services.HasSynced() && endpointSlices.HasSynced() }
-	return records{services.GetIndexer(), endpointSlices.GetIndexer()}, synced, nil
-}
-
-// addIndexers leaves out those that every informer of a factory has.
-func addIndexers(informer cache.SharedIndexInformer, indexers cache.Indexers) error {
-	missing := maps.Clone(indexers)
-	for name := range informer.GetIndexer().GetIndexers() {
-		delete(missing, name)
-	}
-	return informer.AddIndexers(missing)
+	return records{services.Objects(), endpointSlices.Objects()}, synced
 }
