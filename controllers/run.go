@@ -10,6 +10,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -116,7 +117,9 @@ func setUp(ctx context.Context, config Config, connected clients, kinds *served.
 			return loadbalancer.New(client, factory, recorder("service-controller"), pool)
 		},
 		func() (controller, error) { return nodeipam.New(client, factory, recorder("cidrAllocator"), ranges) },
-		func() (controller, error) { return nodelifecycle.New(client, factory, recorder("node-controller"), nodelifecycle.DefaultGracePeriod) },
+		func() (controller, error) {
+			return nodelifecycle.New(client, factory, recorder("node-controller"), nodelifecycle.DefaultGracePeriod)
+		},
 		func() (controller, error) { return namespace.New(client, connected.objects, kinds, factory) },
 		func() (controller, error) {
 			return garbagecollector.New(connected.objects, kinds, factory, sharedKinds())
@@ -135,8 +138,9 @@ func setUp(ctx context.Context, config Config, connected clients, kinds *served.
 // sharedKinds are those that some controller besides the garbage collector watches as whole objects.
 func sharedKinds() map[schema.GroupVersionResource]bool {
 	shared := map[schema.GroupVersionResource]bool{
-		appsv1.SchemeGroupVersion.WithResource("deployments"): true,
-		appsv1.SchemeGroupVersion.WithResource("replicasets"): true,
+		appsv1.SchemeGroupVersion.WithResource("deployments"):         true,
+		appsv1.SchemeGroupVersion.WithResource("replicasets"):         true,
+		discoveryv1.SchemeGroupVersion.WithResource("endpointslices"): true,
 	}
 	for _, resource := range []string{"endpoints", "namespaces", "nodes", "pods", "services"} {
 		shared[corev1.SchemeGroupVersion.WithResource(resource)] = true
