@@ -3,6 +3,7 @@ package apiserver
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/url"
 
@@ -21,6 +22,9 @@ const kubernetesName = "kubernetes"
 // bootstrap makes what every cluster has, and puts right what has changed since it was made: the server's addresses.
 func (s *Server) bootstrap() error {
 	ctx := context.Background()
+	if !s.reachable() {
+		slog.Warn("the Service kubernetes has no endpoints: Pods cannot reach a loopback address", "advertised", s.config.AdvertiseAddress)
+	}
 	for _, name := range []string{metav1.NamespaceDefault, metav1.NamespaceSystem, metav1.NamespacePublic, corev1.NamespaceNodeLease} {
 		namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
 		if err := s.ensure(ctx, corev1.Resource("namespaces"), namespace, func(Object) {}); err != nil {
@@ -90,6 +94,10 @@ func (discardResponse) Header() http.Header         { return http.Header{} }
 func (discardResponse) Write(b []byte) (int, error) { return len(b), nil }
 func (discardResponse) WriteHeader(int)             {}
 
+// reachable reports whether Pods can reach the advertised address. Endpoints may not be loopback addresses: a server that
+// is only there for its own machine has none.
+func (s *Server) reachable() bool { return !s.config.AdvertiseAddress.IsLoopback() }
+
 func (s *Server) kubernetesMeta() metav1.ObjectMeta {
 	return metav1.ObjectMeta{Name: kubernetesName, Namespace: metav1.NamespaceDefault}
 }
@@ -113,6 +121,9 @@ func (s *Server) kubernetesEndpoints() *corev1.Endpoints {
 	//lint:ignore SA1019 as above
 	endpoints := &corev1.Endpoints{ObjectMeta: s.kubernetesMeta()}
 	endpoints.Labels = map[string]string{discoveryv1.LabelSkipMirror: "true"}
+	if !s.reachable() {
+		return endpoints
+	}
 	//lint:ignore SA1019 as above
 	endpoints.Subsets = []corev1.EndpointSubset{{
 		Addresses: []corev1.EndpointAddress{{IP: s.config.AdvertiseAddress.String()}},
@@ -125,11 +136,14 @@ func (s *Server) kubernetesSlice() *discoveryv1.EndpointSlice {
 	slice := &discoveryv1.EndpointSlice{ObjectMeta: s.kubernetesMeta(), AddressType: discoveryv1.AddressTypeIPv4}
 	slice.Labels = map[string]string{discoveryv1.LabelServiceName: kubernetesName}
 	ready, name, port, protocol := true, "https", int32(s.config.AdvertisePort), corev1.ProtocolTCP
+	slice.Ports = []discoveryv1.EndpointPort{{Name: &name, Port: &port, Protocol: &protocol}}
+	if !s.reachable() {
+		return slice
+	}
 	slice.Endpoints = []discoveryv1.Endpoint{{
 		Addresses:  []string{s.config.AdvertiseAddress.String()},
 		Conditions: discoveryv1.EndpointConditions{Ready: &ready},
 	}}
-	slice.Ports = []discoveryv1.EndpointPort{{Name: &name, Port: &port, Protocol: &protocol}}
 	return slice
 }
 

@@ -74,7 +74,7 @@ func exerciseConfigMaps(t *testing.T, server *testServer, encoding string) {
 	}
 	changed := created.DeepCopy()
 	changed.Data["k"] = "w"
-	if changed, err = client.Update(ctx, changed, metav1.UpdateOptions{}); err != nil {
+	if _, err = client.Update(ctx, changed, metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	created.Data["k"] = "x"

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -184,5 +185,16 @@ func TestTakenPort(t *testing.T) {
 	_, err := New(Config{DataDir: t.TempDir(), Listen: []Address{{Address: address}}})
 	if err == nil || !strings.Contains(err.Error(), "listen on "+address+": the port is taken") {
 		t.Error(err)
+	}
+}
+
+func TestLoopbackIsNotAdvertised(t *testing.T) {
+	server, err := New(Config{DataDir: t.TempDir(), AdvertiseAddress: netip.MustParseAddr("127.0.0.1")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	if endpoints := server.kubernetesEndpoints(); len(endpoints.Subsets) != 0 {
+		t.Error(endpoints.Subsets)
 	}
 }
