@@ -27,7 +27,7 @@ type tree map[string]entry
 //go:embed all:rootfs
 var rootfs embed.FS
 
-// addOwn adds our own files of a folder of rootfs.
+// addOwn adds our own files of a folder of rootfs. Those in usr/bin are programs.
 func (t tree) addOwn(folder string) error {
 	root, err := fs.Sub(rootfs, "rootfs/"+folder)
 	if err != nil {
@@ -39,6 +39,9 @@ func (t tree) addOwn(folder string) error {
 		}
 		data, err := fs.ReadFile(root, name)
 		t[name] = entry{mode: 0o644, data: data}
+		if path.Dir(name) == "usr/bin" {
+			t[name] = entry{mode: 0o755, data: data}
+		}
 		return err
 	})
 }
