@@ -1,3 +1,5 @@
+//lint:file-ignore SA1019 Endpoints are deprecated, and served: they are what this package is about.
+
 package endpointslicemirroring
 
 import (
