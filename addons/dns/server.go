@@ -39,7 +39,7 @@ func (h *handler) ServeDNS(writer dns.ResponseWriter, request *dns.Msg) {
 func (h *handler) reply(request *dns.Msg) *dns.Msg {
 	reply := new(dns.Msg)
 	reply.SetReply(request)
-	reply.RecursionAvailable = len(h.forward.upstreams) > 0
+	reply.RecursionAvailable = true // every name gets its final answer here; without the bit nslookup and dig warn
 	if option := request.IsEdns0(); option != nil {
 		reply.SetEdns0(udpSize, option.Do())
 		if option.Version() != 0 {

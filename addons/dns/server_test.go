@@ -135,7 +135,7 @@ func TestServer(t *testing.T) {
 	address := startServer(t, cluster())
 	for _, network := range []string{"udp", "tcp"} {
 		reply := ask(t, network, address, "Web.default.svc.cluster.local.", nil)
-		if len(reply.Answer) != 1 || reply.Answer[0].Header().Name != "Web.default.svc.cluster.local." || !reply.Authoritative || reply.RecursionAvailable {
+		if len(reply.Answer) != 1 || reply.Answer[0].Header().Name != "Web.default.svc.cluster.local." || !reply.Authoritative || !reply.RecursionAvailable {
 			t.Errorf("over %s: %s", network, reply)
 		}
 	}

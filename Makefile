@@ -1,0 +1,64 @@
+# Two commands do everything on a fresh Debian machine with Go: `make demo` and `make test`. `make help` lists the rest.
+
+SHELL := /bin/bash
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=PATH,HOME,KUBELITE_REQUIRE_ROOT)
+GO_SOURCES := $(shell find . -name '*.go' -not -name '*_test.go' -not -path './bin/*') go.mod go.sum
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+# What a cluster needs of the machine, and what its tests, its images and its race detector need beside that.
+RUNTIME_PACKAGES := iptables runc conmon
+BUILD_PACKAGES := ca-certificates curl gcc libc6-dev iproute2 conntrack dpkg-dev
+
+# One build cache for everything but the race detector, which needs cgo.
+export CGO_ENABLED := 0
+export GOFLAGS := -trimpath
+KUBERNETES_VERSION := $(shell sed -n 's/^const Kubernetes = "\(.*\)"/\1/p' internal/version/version.go)
+LDFLAGS := -s -w -X k8s.io/component-base/version.gitVersion=$(KUBERNETES_VERSION)
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+.PHONY: demo
+demo: deps build images ## install what is needed, boot a cluster, run the textbooks' exercises on it, show the transcript
+	$(SUDO) go run ./examples/lesson sleep numbers numbers-outside
+
+.PHONY: test
+test: deps lint build images unit e2e ## install what is needed and run all tests
+
+.PHONY: deps
+deps: ## install the Debian packages that are missing
+	@missing=$$(for p in $(RUNTIME_PACKAGES) $(BUILD_PACKAGES); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \
+	if [ -n "$$missing" ]; then $(SUDO) apt-get update -qq && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; fi
+
+.PHONY: build
+build: bin/kubelite ## build bin/kubelite
+bin/kubelite: $(GO_SOURCES)
+	go build -ldflags '$(LDFLAGS)' -o $@ .
+
+.PHONY: images
+images: bin/images.tar ## build the offline bundle of the textbooks' images, bin/images.tar
+bin/images.tar: $(shell find examples/images -type f)
+	go run ./examples/images/bundle -o $@
+
+.PHONY: unit
+unit: ## unit and kernel tests, with the race detector
+	CGO_ENABLED=1 KUBELITE_REQUIRE_ROOT=1 go test -race $(if $(SUDO),-exec '$(SUDO)') $$(go list ./... | grep -v -e /examples/lesson -e /examples/faults)
+
+.PHONY: e2e
+e2e: deps build images ## the exercises and the faults, on real clusters
+	KUBELITE_REQUIRE_ROOT=1 go test -count=1 -v $(if $(SUDO),-exec '$(SUDO)') ./examples/lesson ./examples/faults
+
+.PHONY: bench
+bench: build images ## measure what the documentation claims
+	KUBELITE_REQUIRE_ROOT=1 $(SUDO) go run ./examples/bench
+
+.PHONY: lint
+lint: ## formatting, vet and staticcheck
+	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not formatted by gofmt: $$unformatted"; exit 1; fi
+	go vet ./...
+	go run $(STATICCHECK) ./...
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin

@@ -1,0 +1,110 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/kubelite/kubelite/nodeagent"
+	"github.com/kubelite/kubelite/nodeagent/announce"
+	"github.com/kubelite/kubelite/proxy"
+)
+
+// newAgentCommand is `kubelite agent`: a node's agent, its Service proxy and its load-balancer announcer in one process.
+func newAgentCommand() *cobra.Command {
+	config := nodeagent.Config{}
+	var kubeconfig string
+	var dnsAddress netip.Addr
+	verbose := false
+	command := &cobra.Command{
+		Use:   "agent",
+		Short: "Run a node's agent and Service proxy in the foreground",
+		Long: `Run a node's agent and Service proxy in the foreground.
+
+"kubelite up" starts one in each node's network namespace. Started on a machine of its own, it makes that machine a node.
+"kubelite node credentials" makes the kubeconfig and the certificates.`,
+		Args: cobra.NoArgs,
+		RunE: func(command *cobra.Command, _ []string) error {
+			setLogLevel(verbose)
+			if kubeconfig == "" || config.NodeName == "" || !config.NodeIP.IsValid() {
+				return errors.New("--kubeconfig, --node-name and --node-ip are needed")
+			}
+			access, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+			if err != nil {
+				return err
+			}
+			config.Rest = access
+			if dnsAddress.IsValid() {
+				config.ClusterDNS = []netip.Addr{dnsAddress}
+			}
+			return runAgent(command.Context(), config)
+		},
+	}
+	flags := command.Flags()
+	flags.StringVar(&config.NodeName, "node-name", "", "name of the node")
+	addressFlag(flags, &config.NodeIP, "node-ip", "address of the node; the agent listens on it")
+	flags.StringVar(&kubeconfig, "kubeconfig", "", "the node's kubeconfig")
+	flags.StringVar(&config.TLSCertFile, "tls-cert-file", "", "certificate that the agent shows to the API server (default one of its own)")
+	flags.StringVar(&config.TLSKeyFile, "tls-private-key-file", "", "its key")
+	flags.StringVar(&config.ClientCAFile, "client-ca-file", "", "certificate authority by which the API server is known")
+	flags.IntVar(&config.Port, "port", 10250, "port that the agent listens on")
+	flags.StringVar(&config.RootDir, "root-dir", "/var/lib/kubelite/agent", "state that survives a reboot")
+	flags.StringVar(&config.RunDir, "run-dir", "/run/kubelite/agent", "state that does not")
+	flags.StringVar(&config.ImagesDir, "images-dir", "/var/lib/kubelite/images", "image store")
+	flags.StringVar(&config.NetNSPrefix, "netns-prefix", "", "what the names of Pods' network namespaces begin with (default kubelite-NODE)")
+	flags.StringVar(&config.CgroupParent, "cgroup-parent", "", "control group of the Pods (default /kubelite/NODE)")
+	flags.StringVar(&config.PullNetNS, "pull-netns", "", "path of the network namespace from which registries are reached (default this one)")
+	prefixFlag(flags, &config.ClusterCIDR, "pod-cidr", "network of all Pods (default 10.244.0.0/16)")
+	flags.StringVar(&config.ClusterDomain, "cluster-domain", "cluster.local", "DNS domain of the cluster")
+	addressFlag(flags, &dnsAddress, "cluster-dns", "ClusterIP of cluster DNS (default 10.96.0.10)")
+	flags.IntVar(&config.MaxPods, "max-pods", 110, "how many Pods the node takes")
+	flags.BoolVarP(&verbose, "verbose", "v", false, "log more")
+	return command
+}
+
+func runAgent(ctx context.Context, config nodeagent.Config) error {
+	underlay, err := interfaceOf(config.NodeIP)
+	if err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return nodeagent.Run(ctx, config) })
+	group.Go(func() error {
+		return proxy.Run(ctx, proxy.Config{
+			RestConfig:  config.Rest,
+			NodeName:    config.NodeName,
+			NodeIPs:     []netip.Addr{config.NodeIP},
+			ClusterCIDR: config.ClusterCIDR,
+		})
+	})
+	group.Go(func() error {
+		return announce.Run(ctx, announce.Config{RestConfig: config.Rest, NodeName: config.NodeName, Interface: underlay})
+	})
+	return group.Wait()
+}
+
+// interfaceOf finds the network interface that has the address.
+func interfaceOf(address netip.Addr) (string, error) {
+	interfaces, err := net.Interfaces()
+	if err != nil {
+		return "", fmt.Errorf("find the interface of --node-ip %s: %w", address, err)
+	}
+	for _, candidate := range interfaces {
+		addresses, err := candidate.Addrs()
+		if err != nil {
+			return "", fmt.Errorf("find the interface of --node-ip %s: %w", address, err)
+		}
+		for _, own := range addresses {
+			if prefix, err := netip.ParsePrefix(own.String()); err == nil && prefix.Addr() == address {
+				return candidate.Name, nil
+			}
+		}
+	}
+	return "", fmt.Errorf("--node-ip %s: no network interface of this node has the address", address)
+}

@@ -1,0 +1,156 @@
+package cluster
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/kubelite/kubelite/cli/lab"
+)
+
+const (
+	// StateRoot holds the durable state of all clusters, and their images.
+	StateRoot = "/var/lib/kubelite"
+	// RunRoot holds what does not survive a reboot.
+	RunRoot = "/run/kubelite"
+	// DefaultName is the cluster's name if none is given.
+	DefaultName = "kubelite"
+)
+
+// ErrNotFound is returned by Load when there is no such cluster.
+var ErrNotFound = errors.New("there is no such cluster")
+
+// Config is everything that was asked for when the cluster was made. It is kept as cluster.json.
+type Config struct {
+	Network lab.Network `json:"network"`
+	// Uplink is "auto" (connected unless the machine's routes overlap the underlay) or "off".
+	Uplink        string `json:"uplink"`
+	APIPort       int    `json:"apiPort"` // on 127.0.0.1
+	ClusterDomain string `json:"clusterDomain"`
+	// DNSUpstream is the resolver that cluster DNS asks for other names, host:port; empty: none.
+	DNSUpstream string `json:"dnsUpstream,omitempty"`
+	// Seed makes names and addresses reproducible; 0: they are random.
+	Seed uint64 `json:"seed,omitempty"`
+}
+
+// Cluster is one cluster's place on this machine.
+type Cluster struct{ Config }
+
+// Name is the cluster's name.
+func (c *Cluster) Name() string { return c.Network.Cluster }
+
+// Dir is a path in the cluster's durable state.
+func (c *Cluster) Dir(elements ...string) string { return dir(c.Name(), elements...) }
+
+// RunDir is a path in the cluster's volatile state.
+func (c *Cluster) RunDir(elements ...string) string {
+	return filepath.Join(append([]string{RunRoot, c.Name()}, elements...)...)
+}
+
+// Kubeconfig is the path of the administrator's kubeconfig.
+func (c *Cluster) Kubeconfig() string { return c.Dir("kubeconfig") }
+
+// CgroupParent is the cluster's control group, below which each node has its own.
+func (c *Cluster) CgroupParent() string { return filepath.Join("/kubelite", c.Name()) }
+
+// ImagesDir is the image store, shared by all clusters.
+func ImagesDir() string { return filepath.Join(StateRoot, "images") }
+
+func dir(name string, elements ...string) string {
+	return filepath.Join(append([]string{StateRoot, name}, elements...)...)
+}
+
+// Load reads a cluster's configuration. ErrNotFound if it has none.
+func Load(name string) (*Cluster, error) {
+	if err := lab.CheckName(name); err != nil {
+		return nil, err
+	}
+	path := dir(name, "cluster.json")
+	data, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("cluster %q: %w on this machine: make it with `kubelite up --name %s`", name, ErrNotFound, name)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read cluster %q: %w", name, err)
+	}
+	c := &Cluster{}
+	if err := json.Unmarshal(data, &c.Config); err != nil {
+		return nil, fmt.Errorf("read cluster %q: %s is damaged: %w: remove the cluster with `kubelite down --purge --name %s`", name, path, err, name)
+	}
+	return c, nil
+}
+
+// save writes the configuration durably.
+func (c *Cluster) save() error {
+	data, err := json.MarshalIndent(c.Config, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(c.Dir(), 0o755); err != nil {
+		return fmt.Errorf("save cluster %q: %w", c.Name(), err)
+	}
+	if err := writeFile(c.Dir("cluster.json"), append(data, '\n'), 0o644); err != nil {
+		return fmt.Errorf("save cluster %q: %w", c.Name(), err)
+	}
+	return nil
+}
+
+// Names lists the clusters of this machine.
+func Names() ([]string, error) {
+	paths, err := filepath.Glob(filepath.Join(StateRoot, "*", "cluster.json"))
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, path := range paths {
+		names = append(names, filepath.Base(filepath.Dir(path)))
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// lock excludes other ups and downs of the cluster until the returned function is called. It makes the state directory.
+func lock(name string) (unlock func(), err error) {
+	busy := fmt.Errorf("another `kubelite up` or `kubelite down` of cluster %q is at work: wait for it to end", name)
+	if err := os.MkdirAll(dir(name), 0o755); err != nil {
+		return nil, err
+	}
+	file, err := os.Open(dir(name))
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		file.Close()
+		return nil, busy
+	}
+	locked, err := file.Stat()
+	if err != nil {
+		file.Close()
+		return nil, err
+	}
+	if current, err := os.Stat(dir(name)); err != nil || !os.SameFile(locked, current) {
+		file.Close() // purged between the opening and the locking
+		return nil, busy
+	}
+	return func() { file.Close() }, nil
+}
+
+// writeFile replaces the file at path by one with the data, durably and in one step.
+func writeFile(path string, data []byte, mode os.FileMode) error {
+	file, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(file.Name()) // gone already if all went well
+	_, err = file.Write(data)
+	err = errors.Join(err, file.Chmod(mode), file.Sync(), file.Close())
+	if err != nil {
+		return err
+	}
+	return os.Rename(file.Name(), path)
+}

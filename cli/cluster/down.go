@@ -1,0 +1,218 @@
+package cluster
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/kubelite/kubelite/cli/lab"
+)
+
+// endTimeout bounds how long killed processes may take to go: the kernel needs it where one is in an uninterruptible call.
+const endTimeout = 10 * time.Second
+
+// Down ends every process of the cluster and removes its namespaces, links, mounts, rules and control groups. It works on what
+// it finds, whatever state the cluster is in, and is idempotent. The durable state stays.
+func Down(name string) error {
+	if err := lab.CheckName(name); err != nil {
+		return err
+	}
+	unlock, err := lock(name)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return down(name)
+}
+
+func down(name string) error {
+	network := lab.DefaultNetwork(name, 1)
+	if c, err := Load(name); err == nil {
+		network = c.Network
+	}
+	c := &Cluster{Config{Network: network}}
+	if err := c.endProcesses(); err != nil {
+		return fmt.Errorf("take cluster %q down: %w", name, err)
+	}
+	failures := []error{unmountBelow(c.Dir()), unmountBelow(c.RunDir()), network.Remove(), c.removeCgroups(), removeContext(name)}
+	if err := errors.Join(failures...); err != nil {
+		return fmt.Errorf("take cluster %q down: %w", name, err)
+	}
+	if err := os.RemoveAll(c.RunDir()); err != nil {
+		return fmt.Errorf("take cluster %q down: %w", name, err)
+	}
+	if err := os.Remove(RunRoot); err != nil && !errors.Is(err, unix.ENOTEMPTY) && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("take cluster %q down: %w", name, err)
+	}
+	return nil
+}
+
+// Purge takes the cluster down and removes its durable state.
+func Purge(name string) error {
+	if err := lab.CheckName(name); err != nil {
+		return err
+	}
+	unlock, err := lock(name)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := down(name); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(dir(name)); err != nil {
+		return fmt.Errorf("purge cluster %q: %w", name, err)
+	}
+	return nil
+}
+
+// endProcesses kills the server and the agents first, so that nothing is started any more, and then whatever is left in the
+// cluster's namespaces and control groups: containers, their monitors, shells on the laptop.
+func (c *Cluster) endProcesses() error {
+	var components []int
+	pidFiles, err := filepath.Glob(c.RunDir("*.pid"))
+	if err != nil {
+		return err
+	}
+	for _, file := range pidFiles {
+		if pid := c.process(strings.TrimSuffix(filepath.Base(file), ".pid")).pid(); pid != 0 {
+			components = append(components, pid)
+		}
+	}
+	if err := kill(components, endTimeout); err != nil {
+		return err
+	}
+	for { // until a look finds nobody: a process may have been forking while it was killed
+		left, err := lab.Inhabitants(c.Name())
+		if err != nil {
+			return err
+		}
+		grouped, err := c.cgroupProcesses()
+		if err != nil {
+			return err
+		}
+		left = append(left, grouped...)
+		slices.Sort(left)
+		left = slices.Compact(left)
+		left = slices.DeleteFunc(left, func(pid int) bool { return pid == os.Getpid() })
+		if len(left) == 0 {
+			return nil
+		}
+		if err := kill(left, endTimeout); err != nil {
+			return err
+		}
+	}
+}
+
+// cgroups lists the cluster's control groups in every mounted hierarchy, deepest first.
+func (c *Cluster) cgroups() ([]string, error) {
+	roots, err := filepath.Glob("/sys/fs/cgroup/*" + c.CgroupParent())
+	if err != nil {
+		return nil, err
+	}
+	roots = append(roots, "/sys/fs/cgroup"+c.CgroupParent())
+	var groups []string
+	for _, root := range roots {
+		err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+			if err == nil && entry.IsDir() {
+				groups = append(groups, path)
+			}
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil
+			}
+			return err
+		})
+		if err != nil {
+			return nil, fmt.Errorf("list control groups: %w", err)
+		}
+	}
+	slices.Reverse(groups)
+	return groups, nil
+}
+
+func (c *Cluster) cgroupProcesses() ([]int, error) {
+	groups, err := c.cgroups()
+	if err != nil {
+		return nil, err
+	}
+	var pids []int
+	for _, group := range groups {
+		data, err := os.ReadFile(filepath.Join(group, "cgroup.procs"))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENODEV) {
+			return nil, fmt.Errorf("list the processes of a control group: %w", err)
+		}
+		for _, field := range strings.Fields(string(data)) {
+			pid, err := strconv.Atoi(field)
+			if err == nil && pid > 0 && !ended(pid) {
+				pids = append(pids, pid)
+			}
+		}
+	}
+	return pids, nil
+}
+
+// ended says whether the pid is gone, or a zombie that only its parent can remove.
+func ended(pid int) bool {
+	_, err := startTime(pid)
+	return err != nil
+}
+
+func (c *Cluster) removeCgroups() error {
+	groups, err := c.cgroups()
+	if err != nil {
+		return err
+	}
+	var failures []error
+	for _, group := range groups {
+		if err := unix.Rmdir(group); err != nil && !errors.Is(err, unix.ENOENT) {
+			failures = append(failures, fmt.Errorf("remove control group %s: %w", group, err))
+		}
+	}
+	parents, err := filepath.Glob("/sys/fs/cgroup/*/kubelite")
+	for _, parent := range append(parents, "/sys/fs/cgroup/kubelite") {
+		if err := unix.Rmdir(parent); err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EBUSY) && !errors.Is(err, unix.ENOTEMPTY) {
+			failures = append(failures, fmt.Errorf("remove control group %s: %w", parent, err))
+		}
+	}
+	return errors.Join(append(failures, err)...)
+}
+
+// unmountBelow unmounts everything below the directory, the latest mount first.
+func unmountBelow(directory string) error {
+	file, err := os.Open("/proc/self/mountinfo")
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	var points []string
+	scanner := bufio.NewScanner(file)
+	scanner.Buffer(nil, 1<<20) // an overlay's line lists all its layers
+	for scanner.Scan() {
+		fields := strings.Fields(scanner.Text())
+		if len(fields) > 4 && strings.HasPrefix(fields[4], directory+"/") {
+			points = append(points, unescapeMountPoint(fields[4]))
+		}
+	}
+	if err := scanner.Err(); err != nil {
+		return fmt.Errorf("read mounts: %w", err)
+	}
+	var failures []error
+	for _, point := range slices.Backward(points) {
+		if err := unix.Unmount(point, unix.MNT_DETACH); err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) {
+			failures = append(failures, fmt.Errorf("unmount %s: %w", point, err))
+		}
+	}
+	return errors.Join(failures...)
+}
+
+// unescapeMountPoint undoes the octal escapes that proc(5) has for white space and backslashes.
+var unescapeMountPoint = strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace

@@ -1,0 +1,159 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/client-go/tools/clientcmd/api"
+)
+
+// serverPort is the API server's port on the switch.
+const serverPort = 6443
+
+// serverURL is the API server's address for this machine's own programs.
+func (c *Cluster) serverURL() string { return fmt.Sprintf("https://127.0.0.1:%d", c.APIPort) }
+
+// ContextName is the cluster's context in a user's kubeconfig: kubelite, or kubelite-NAME for one of another name.
+func ContextName(name string) string {
+	if name == DefaultName {
+		return DefaultName
+	}
+	return DefaultName + "-" + name
+}
+
+// RestConfig is the administrator's access to the cluster, in protobuf and without client-side rate limits.
+func (c *Cluster) RestConfig() (*rest.Config, error) {
+	config, err := clientcmd.BuildConfigFromFlags("", c.Kubeconfig())
+	if err != nil {
+		return nil, fmt.Errorf("read the kubeconfig of cluster %q: %w", c.Name(), err)
+	}
+	config.QPS = -1
+	config.ContentType = "application/vnd.kubernetes.protobuf"
+	config.AcceptContentTypes = "application/vnd.kubernetes.protobuf,application/json"
+	return config, nil
+}
+
+// Client is a clientset over RestConfig.
+func (c *Cluster) Client() (kubernetes.Interface, error) {
+	config, err := c.RestConfig()
+	if err != nil {
+		return nil, err
+	}
+	return kubernetes.NewForConfig(config)
+}
+
+// caller is who ran the command: the user behind sudo, if there is one.
+func caller() (home string, uid, gid int, err error) {
+	if sudo := os.Getenv("SUDO_UID"); sudo != "" && os.Geteuid() == 0 {
+		account, err := user.LookupId(sudo)
+		if err != nil {
+			return "", 0, 0, err
+		}
+		uid, errUID := strconv.Atoi(account.Uid)
+		gid, errGID := strconv.Atoi(account.Gid)
+		return account.HomeDir, uid, gid, errors.Join(errUID, errGID)
+	}
+	home, err = os.UserHomeDir()
+	return home, os.Geteuid(), os.Getegid(), err
+}
+
+// UserKubeconfig is the path of the calling user's kubeconfig: the first of $KUBECONFIG, or ~/.kube/config.
+func UserKubeconfig() (string, error) {
+	for _, path := range filepath.SplitList(os.Getenv("KUBECONFIG")) {
+		if path != "" {
+			return path, nil
+		}
+	}
+	home, _, _, err := caller()
+	if err != nil {
+		return "", fmt.Errorf("find the calling user's home: %w", err)
+	}
+	return filepath.Join(home, ".kube", "config"), nil
+}
+
+// addContext writes the cluster's context into the calling user's kubeconfig and makes it the current one.
+func (c *Cluster) addContext() error {
+	own, err := clientcmd.LoadFromFile(c.Kubeconfig())
+	if err != nil {
+		return fmt.Errorf("read the kubeconfig of cluster %q: %w", c.Name(), err)
+	}
+	context := own.Contexts[own.CurrentContext]
+	return changeUserKubeconfig(func(config *api.Config) bool {
+		name := ContextName(c.Name())
+		config.Clusters[name] = own.Clusters[context.Cluster]
+		config.AuthInfos[name] = own.AuthInfos[context.AuthInfo]
+		config.Contexts[name] = &api.Context{Cluster: name, AuthInfo: name}
+		config.CurrentContext = name
+		return true
+	})
+}
+
+// removeContext takes the cluster's context out of the calling user's kubeconfig.
+func removeContext(cluster string) error {
+	return changeUserKubeconfig(func(config *api.Config) bool {
+		name := ContextName(cluster)
+		if config.Contexts[name] == nil && config.Clusters[name] == nil && config.AuthInfos[name] == nil {
+			return false
+		}
+		delete(config.Clusters, name)
+		delete(config.AuthInfos, name)
+		delete(config.Contexts, name)
+		if config.CurrentContext == name {
+			config.CurrentContext = ""
+		}
+		return true
+	})
+}
+
+// changeUserKubeconfig edits the calling user's kubeconfig; what else is in it stays. change says whether it changed anything.
+func changeUserKubeconfig(change func(*api.Config) bool) error {
+	path, err := UserKubeconfig()
+	if err != nil {
+		return err
+	}
+	_, uid, gid, err := caller()
+	if err != nil {
+		return fmt.Errorf("find the calling user: %w", err)
+	}
+	if target, err := filepath.EvalSymlinks(path); err == nil {
+		path = target
+	}
+	config, err := clientcmd.LoadFromFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		config, err = api.NewConfig(), nil
+	}
+	if err != nil {
+		return fmt.Errorf("read %s: %w", path, err)
+	}
+	if !change(config) {
+		return nil
+	}
+	data, err := clientcmd.Write(*config)
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	directory := filepath.Dir(path)
+	if _, err := os.Stat(directory); errors.Is(err, fs.ErrNotExist) {
+		if err := os.MkdirAll(directory, 0o750); err != nil {
+			return fmt.Errorf("write %s: %w", path, err)
+		}
+		if err := os.Chown(directory, uid, gid); err != nil {
+			return fmt.Errorf("write %s: %w", path, err)
+		}
+	}
+	if err := writeFile(path, data, 0o600); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	if err := os.Chown(path, uid, gid); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return nil
+}

@@ -1,0 +1,200 @@
+package cluster
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/kubelite/kubelite/internal/netns"
+)
+
+// process is one of the cluster's long-running processes: "server", or a node's agent by the node's name.
+type process struct {
+	name    string
+	pidFile string // in RunDir: "PID START", so that a reused pid is not mistaken for it
+	logFile string
+}
+
+func (c *Cluster) process(name string) process {
+	return process{name, c.RunDir(name + ".pid"), c.Dir("logs", name+".log")}
+}
+
+// processes are all processes that the cluster should have, the server first.
+func (c *Cluster) processes() []process {
+	all := []process{c.process("server")}
+	for _, node := range c.Network.NodeList() {
+		all = append(all, c.process(node.Name))
+	}
+	return all
+}
+
+// pid is the running process's, or 0.
+func (p process) pid() int {
+	data, err := os.ReadFile(p.pidFile)
+	if err != nil {
+		return 0
+	}
+	var pid int
+	var start string
+	if _, err := fmt.Sscan(string(data), &pid, &start); err != nil {
+		return 0
+	}
+	if now, err := startTime(pid); err != nil || now != start {
+		return 0
+	}
+	return pid
+}
+
+// start runs the process detached from this one, in the namespace at path, with its output appended to its log.
+// extra are inherited as file descriptors 3 and on. The returned channel delivers how it ended, if it ends while this process
+// lives.
+func (p process) start(path, executable string, arguments []string, extra ...*os.File) (<-chan error, error) {
+	if err := os.MkdirAll(filepath.Dir(p.logFile), 0o755); err != nil {
+		return nil, err
+	}
+	log, err := os.OpenFile(p.logFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o640)
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	command := exec.Command(executable, arguments...)
+	command.Dir = "/"
+	command.Env = environment()
+	command.Stdout, command.Stderr = log, log
+	command.ExtraFiles = extra
+	command.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := netns.Start(path, command); err != nil {
+		return nil, fmt.Errorf("start %s: %w", p.name, err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- command.Wait() }() // ends with the child, or with this process
+	start, err := startTime(command.Process.Pid)
+	if err == nil {
+		err = writeFile(p.pidFile, fmt.Appendf(nil, "%d %s\n", command.Process.Pid, start), 0o644)
+	}
+	if err != nil {
+		_ = command.Process.Kill() // the error that follows tells more
+		return nil, fmt.Errorf("start %s: %w", p.name, err)
+	}
+	return ended, nil
+}
+
+// environment is what the cluster's processes keep of this one's: what image pulls need, and nothing that differs from user to user.
+func environment() []string {
+	kept := []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root"}
+	for _, variable := range os.Environ() {
+		name, _, _ := strings.Cut(variable, "=")
+		switch strings.ToUpper(name) {
+		case "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR", "GODEBUG", "GOTRACEBACK", "GORACE", "GOCOVERDIR":
+			kept = append(kept, variable)
+		}
+	}
+	return kept
+}
+
+// lastLines are the last n lines of the process's log.
+func (p process) lastLines(n int) string {
+	file, err := os.Open(p.logFile)
+	if err != nil {
+		return ""
+	}
+	defer file.Close()
+	if info, err := file.Stat(); err == nil && info.Size() > 16<<10 {
+		if _, err := file.Seek(-16<<10, io.SeekEnd); err != nil {
+			return ""
+		}
+	}
+	var lines []string
+	scanner := bufio.NewScanner(file)
+	for scanner.Scan() {
+		lines = append(lines, "  "+scanner.Text())
+	}
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+}
+
+// startTime is the pid's start, in clock ticks since boot: with the pid it names a process for ever.
+func startTime(pid int) (string, error) {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return "", err
+	}
+	text := string(data)
+	fields := strings.Fields(text[strings.LastIndexByte(text, ')')+1:])
+	if len(fields) < 20 || fields[0] == "Z" {
+		return "", fmt.Errorf("process %d has ended", pid)
+	}
+	return fields[19], nil
+}
+
+// pss is the proportional set size of a process in bytes: its own memory and its share of what it shares.
+func pss(pid int) (int64, error) {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(data)) {
+		if value, ok := strings.CutPrefix(line, "Pss:"); ok {
+			kib, err := strconv.ParseInt(strings.Fields(value)[0], 10, 64)
+			return kib << 10, err
+		}
+	}
+	return 0, fmt.Errorf("process %d has no Pss", pid)
+}
+
+// kill ends processes at once and waits until they are gone. Ones that have ended already are no error.
+func kill(pids []int, timeout time.Duration) error {
+	var files []*os.File
+	var failures []error
+	for _, pid := range pids {
+		fd, err := unix.PidfdOpen(pid, 0)
+		if errors.Is(err, unix.ESRCH) {
+			continue
+		}
+		if err != nil {
+			failures = append(failures, fmt.Errorf("end process %d: %w", pid, err))
+			continue
+		}
+		file := os.NewFile(uintptr(fd), strconv.Itoa(pid))
+		defer file.Close()
+		if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+			failures = append(failures, fmt.Errorf("end process %d: %w", pid, err))
+			continue
+		}
+		files = append(files, file)
+	}
+	deadline := time.Now().Add(timeout)
+	for _, file := range files {
+		if err := waitGone(file, deadline); err != nil {
+			failures = append(failures, fmt.Errorf("end process %s: %w", file.Name(), err))
+		}
+	}
+	return errors.Join(failures...)
+}
+
+// waitGone waits until the process of a pidfd has ended.
+func waitGone(pidfd *os.File, deadline time.Time) error {
+	for {
+		left := time.Until(deadline)
+		if left <= 0 {
+			return errors.New("it does not end")
+		}
+		poll := []unix.PollFd{{Fd: int32(pidfd.Fd()), Events: unix.POLLIN}}
+		n, err := unix.Poll(poll, int(left.Milliseconds())+1)
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			return err
+		}
+		if n > 0 {
+			return nil
+		}
+	}
+}

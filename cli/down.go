@@ -1,0 +1,40 @@
+package cli
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+
+	"github.com/kubelite/kubelite/cli/cluster"
+)
+
+// newDownCommand is `kubelite down`: it ends a cluster.
+func newDownCommand(streams genericiooptions.IOStreams) *cobra.Command {
+	var name string
+	var purge bool
+	command := &cobra.Command{
+		Use:   "down",
+		Short: "End a cluster: every process, namespace, link, mount and rule of it",
+		Long: `End a cluster: every process, namespace, link, mount and rule of it.
+
+Its objects stay on the disk, and "kubelite up" resumes it, unless --purge removes them too. Images stay.`,
+		Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			started := time.Now()
+			remove, done := cluster.Down, "is down; its objects are kept for the next `kubelite up`"
+			if purge {
+				remove, done = cluster.Purge, "is gone"
+			}
+			if err := remove(name); err != nil {
+				return err
+			}
+			fmt.Fprintf(streams.Out, "Cluster %q %s (%.2f s).\n", name, done, time.Since(started).Seconds())
+			return nil
+		},
+	}
+	addNameFlag(command, &name)
+	command.Flags().BoolVar(&purge, "purge", false, "remove the cluster's durable state as well")
+	return command
+}

@@ -1,0 +1,107 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+
+	"github.com/kubelite/kubelite/cli/cluster"
+	"github.com/kubelite/kubelite/cli/lab"
+)
+
+// newUpCommand is `kubelite up`: it makes or resumes a cluster.
+func newUpCommand(streams genericiooptions.IOStreams) *cobra.Command {
+	network := lab.DefaultNetwork("", 2)
+	config := cluster.Config{}
+	var timeout time.Duration
+	var bundle string
+	command := &cobra.Command{
+		Use:   "up",
+		Short: "Make a cluster on this machine, or resume it",
+		Long: `Make a cluster on this machine, or resume it after a crash or a reboot.
+
+It checks what it needs, builds the lab network (a switch, a laptop, the nodes), starts the server and an agent per node, and
+returns when the API answers, all nodes are Ready and cluster DNS resolves. What runs already is left alone.`,
+		Example: "  sudo kubelite up\n  sudo kubelite up --name churn --nodes 3 --uplink off",
+		Args:    cobra.NoArgs,
+		RunE: func(command *cobra.Command, _ []string) error {
+			config.Network = network
+			ctx, cancel := context.WithTimeoutCause(command.Context(), timeout,
+				fmt.Errorf("it took longer than --timeout %s; what was started still runs: look at `kubelite status`, and run `kubelite up` again to go on waiting", timeout))
+			defer cancel()
+			return up(ctx, streams.Out, cluster.UpOptions{Config: config, Asked: command.Flags().Changed, Bundle: bundle})
+		},
+	}
+	flags := command.Flags()
+	addNameFlag(command, &network.Cluster)
+	flags.IntVar(&network.Nodes, "nodes", network.Nodes, "number of nodes")
+	flags.StringVar(&config.Uplink, "uplink", "auto", "auto: this machine's own programs reach the underlay by one link in the root network namespace, unless its routes overlap; off: it is left untouched")
+	prefixFlag(flags, &network.Underlay, "underlay", "network of the nodes, the laptop and the load balancers")
+	addressFlag(flags, &network.Server, "server-address", "the API server's address on the underlay")
+	addressFlag(flags, &network.Laptop, "laptop-address", "the laptop's address on the underlay")
+	flags.Var(&network.LoadBalancers, "load-balancers", "addresses of the underlay for Services of type LoadBalancer")
+	prefixFlag(flags, &network.PodCIDR, "pod-cidr", "network of the Pods")
+	flags.IntVar(&network.NodeMask, "node-mask", network.NodeMask, "prefix length of a node's part of --pod-cidr")
+	prefixFlag(flags, &network.ServiceCIDR, "service-cidr", "network of the Services' ClusterIPs")
+	flags.Var(&network.NodePorts, "node-ports", "ports for Services of type NodePort")
+	flags.IntVar(&config.APIPort, "api-port", 0, "the API server's port on 127.0.0.1 (default 6443, or the next free one)")
+	flags.StringVar(&config.ClusterDomain, "cluster-domain", "cluster.local", "DNS domain of the cluster")
+	flags.StringVar(&config.DNSUpstream, "dns-upstream", "", "resolver that cluster DNS asks for names outside the cluster, as HOST:PORT reached from the nodes (default none: such names do not exist)")
+	flags.Uint64Var(&config.Seed, "seed", 0, "make generated names and addresses the same every time (default 0: they are random)")
+	flags.StringVar(&bundle, "images", defaultBundle(), "bundle of images to load at first")
+	flags.DurationVar(&timeout, "timeout", 2*time.Minute, "how long to wait until everything is ready")
+	return command
+}
+
+// defaultBundle is the bundle that `make images` builds beside the binary.
+func defaultBundle() string {
+	executable, err := os.Executable()
+	if err != nil {
+		return ""
+	}
+	path := filepath.Join(filepath.Dir(executable), "images.tar")
+	if _, err := os.Stat(path); err != nil {
+		return ""
+	}
+	return path
+}
+
+func up(ctx context.Context, out io.Writer, options cluster.UpOptions) error {
+	started := time.Now()
+	var line sync.Mutex // steps end on several goroutines
+	options.Step = func(what string, took time.Duration) {
+		line.Lock()
+		defer line.Unlock()
+		fmt.Fprintf(out, " ✓ %-62s %6d ms\n", what, took.Milliseconds())
+	}
+	c, err := cluster.Up(ctx, options)
+	if errors.Is(err, cluster.ErrRunning) {
+		fmt.Fprintf(out, "Cluster %q is already running; nothing was changed. See `kubelite status`.\n", c.Name())
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "Cluster %q is up after %.2f s. Your kubectl context is %q.\n", c.Name(), time.Since(started).Seconds(), cluster.ContextName(c.Name()))
+	return nil
+}
+
+// prefixFlag makes a network a flag.
+func prefixFlag(flags *pflag.FlagSet, prefix *netip.Prefix, name, usage string) {
+	flags.TextVar(prefix, name, *prefix, usage)
+}
+
+// addressFlag makes an address a flag.
+func addressFlag(flags *pflag.FlagSet, address *netip.Addr, name, usage string) {
+	flags.TextVar(address, name, *address, usage)
+}
