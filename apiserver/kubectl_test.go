@@ -112,6 +112,8 @@ func TestKubectl(t *testing.T) {
 		{stdin: sleepDeployment, command: "apply --server-side --force-conflicts -f -", want: "serverside-applied"},
 		{stdin: sleepDeployment, command: "apply --server-side --force-conflicts -f -", want: "serverside-applied"},
 		{command: "get deploy sleep-1 -o jsonpath={.spec.template.spec.containers[*].image}", want: "kiamol/ch03-sleep"},
+		{command: "label deploy sleep-1 x=y", want: "labeled"},
+		{command: "get deploy sleep-1 -o yaml --show-managed-fields", want: "manager: kubectl-label"},
 		{command: "get pods --field-selector=spec.nothing=1", want: "field label not supported: spec.nothing", fails: true},
 		{command: "get deploy nothing", want: `Error from server (NotFound): deployments.apps "nothing" not found`, fails: true},
 		{command: "get nothing", want: `the server doesn't have a resource type "nothing"`, fails: true},

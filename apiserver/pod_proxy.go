@@ -1,6 +1,7 @@
 package apiserver
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -36,7 +37,9 @@ func (c *call) log() error {
 	if err != nil {
 		return err
 	}
-	request, err := http.NewRequestWithContext(c.r.Context(), http.MethodGet, location.String(), nil)
+	ctx, cancel := c.untilStopping()
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, location.String(), nil)
 	if err != nil {
 		return err
 	}
@@ -53,6 +56,19 @@ func (c *call) log() error {
 	c.w.WriteHeader(http.StatusOK)
 	logWrite(c.r, copyFlushed(c.w, response.Body))
 	return nil
+}
+
+// untilStopping is the request's context, ended also when the server stops: a followed log would hold it up.
+func (c *call) untilStopping() (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(c.r.Context())
+	go func() { // ends with ctx
+		select {
+		case <-c.stopping:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
 }
 
 // copyFlushed copies until the end of from, and flushes after every read.
@@ -89,9 +105,6 @@ func (c *call) connect(path string) error {
 	}
 	if pod.Spec.NodeName == "" {
 		return apierrors.NewBadRequest(fmt.Sprintf("pod %s does not have a host assigned", pod.Name))
-	}
-	if pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {
-		return apierrors.NewBadRequest(fmt.Sprintf("cannot exec into a container in a completed pod; current phase is %s", pod.Status.Phase))
 	}
 	segments := []string{path, pod.Namespace, pod.Name}
 	query := c.r.URL.Query()
