@@ -8,7 +8,7 @@
 //
 //	packages (apt.go) ─► their files (deb.go) ─► the chosen programs and the libraries they need (libraries.go) ─┐
 //	go build (apps.go) ──────────────────────────────────────────────────────────────────────────────────────────┼─► layers
-//	rootfs/ (our own configuration) ─────────────────────────────────────────────────────────────────────────────┘   (tree.go)
+//	rootfs/ (our own configuration) ─────────────────────────────────────────────────────────────────────────────┘   (layers.go)
 //	─► images (images.go) ─► bundle (layout.go)
 //
 // Start reading at images.go, the list of what is in each image.
