@@ -18,5 +18,6 @@
 // the chosen programs, the libraries that they are linked with, and the package's licence (/usr/share/doc/*/copyright) are
 // taken; install scripts are not run.
 //
-// Caveat: the images are for this machine's architecture only.
+// Caveats: the images are for this machine's architecture only. Packages that are kept in packages/ are used as long as the
+// mirrors still offer them by the kept lists; delete the folder to get Debian's latest.
 package main
