@@ -73,7 +73,7 @@ func (p *Prober) run(ctx context.Context, target *Target, kind Kind, probe *v1.P
 	defer timer.Stop()
 	period := time.Duration(max(probe.PeriodSeconds, 1)) * time.Second
 	ready, last, count := false, false, int32(0)
-	for {
+	for first := true; ; first = false {
 		select {
 		case <-ctx.Done():
 			return
@@ -81,6 +81,9 @@ func (p *Prober) run(ctx context.Context, target *Target, kind Kind, probe *v1.P
 		}
 		begun := time.Now()
 		found := p.once(ctx, target, probe)
+		if first && kind != Liveness && probe.Exec == nil {
+			found = p.insist(ctx, target, probe, found, begun.Add(min(period, insistence)))
+		}
 		if ctx.Err() != nil {
 			return
 		}
@@ -106,6 +109,24 @@ func (p *Prober) run(ctx context.Context, target *Target, kind Kind, probe *v1.P
 		}
 		timer.Reset(time.Until(begun.Add(period)))
 	}
+}
+
+// insistence is how long a first probe over the network is repeated.
+const insistence = time.Second
+
+// insist repeats a container's first probe, at ever longer intervals, until it succeeds or the time is up: a program needs some
+// milliseconds from its start to its first accept, and its Pod is not to wait a whole period (10 s by default) for that. It counts as one
+// probe, and is reported as one. Exec probes are not repeated, for each is a process.
+func (p *Prober) insist(ctx context.Context, target *Target, probe *v1.Probe, found verdict, until time.Time) verdict {
+	for pause := 10 * time.Millisecond; !found.success && found.err == nil && time.Now().Add(pause).Before(until); pause = pause * 3 / 2 {
+		select {
+		case <-ctx.Done():
+			return found
+		case <-time.After(pause):
+		}
+		found = p.once(ctx, target, probe)
+	}
+	return found
 }
 
 func (p *Prober) report(target *Target, kind Kind, found verdict) {

@@ -212,3 +212,24 @@ func TestThresholdsAndStartup(t *testing.T) {
 		}
 	}
 }
+
+func TestFirstProbeIsRepeated(t *testing.T) {
+	calls := 0
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if calls++; calls < 4 {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	}))
+	defer server.Close()
+	subject := target()
+	subject.Started = time.Now()
+	subject.Container.ReadinessProbe = &v1.Probe{PeriodSeconds: 1000, ProbeHandler: v1.ProbeHandler{
+		HTTPGet: &v1.HTTPGetAction{Path: "/", Port: intstr.FromInt(portOf(t, server.URL))}}}
+	subject.Unhealthy = func(message string) { t.Errorf("reported %q", message) }
+	ready := make(chan bool, 1)
+	subject.Result = func(_ Kind, success bool) { ready <- success }
+	New(nil).Start(t.Context(), *subject)
+	if !<-ready {
+		t.Error("not ready")
+	}
+}
