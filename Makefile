@@ -7,7 +7,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 # What a cluster needs of the machine, and what its tests, its images and its race detector need beside that.
 RUNTIME_PACKAGES := iptables runc conmon
-BUILD_PACKAGES := ca-certificates curl gcc libc6-dev iproute2 conntrack dpkg-dev
+BUILD_PACKAGES := ca-certificates curl gcc libc6-dev iproute2 busybox conntrack dpkg-dev
 
 # One build cache for everything but the race detector, which needs cgo.
 export CGO_ENABLED := 0

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -10,9 +9,9 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/util/retry"
 )
 
 // installAddon creates an addon's objects where they are missing. What users have changed of them stays, but for the
@@ -34,36 +33,47 @@ func installAddon(ctx context.Context, access *rest.Config, objects []runtime.Ob
 	return nil
 }
 
+// installObject looks first, and creates only what is not there: to create a Service that exists is refused for its ClusterIP,
+// not for its name.
 func installObject(ctx context.Context, client kubernetes.Interface, object runtime.Object) error {
-	var err error
 	switch o := object.(type) {
 	case *corev1.ServiceAccount:
-		_, err = client.CoreV1().ServiceAccounts(o.Namespace).Create(ctx, o, metav1.CreateOptions{})
+		api := client.CoreV1().ServiceAccounts(o.Namespace)
+		return createMissing(ctx, o.Name, o, api.Get, api.Create)
 	case *corev1.Service:
-		_, err = client.CoreV1().Services(o.Namespace).Create(ctx, o, metav1.CreateOptions{})
+		api := client.CoreV1().Services(o.Namespace)
+		return createMissing(ctx, o.Name, o, api.Get, api.Create)
 	case *appsv1.Deployment:
-		_, err = client.AppsV1().Deployments(o.Namespace).Create(ctx, o, metav1.CreateOptions{})
-		if apierrors.IsAlreadyExists(err) {
-			return updateContainers(ctx, client, o)
+		api := client.AppsV1().Deployments(o.Namespace)
+		if err := createMissing(ctx, o.Name, o, api.Get, api.Create); err != nil {
+			return err
 		}
-	default:
-		return fmt.Errorf("an addon cannot have a %T", object)
+		return updateContainers(ctx, client, o)
 	}
-	if apierrors.IsAlreadyExists(err) {
-		return nil
+	return fmt.Errorf("an addon cannot have a %T", object)
+}
+
+func createMissing[T any](ctx context.Context, name string, object T,
+	get func(context.Context, string, metav1.GetOptions) (T, error),
+	create func(context.Context, T, metav1.CreateOptions) (T, error),
+) error {
+	_, err := get(ctx, name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		_, err = create(ctx, object, metav1.CreateOptions{})
 	}
 	return err
 }
 
 // updateContainers makes an addon's containers those of this version. It changes nothing where they are.
 func updateContainers(ctx context.Context, client kubernetes.Interface, wanted *appsv1.Deployment) error {
-	patch := map[string]any{"spec": map[string]any{"template": map[string]any{"spec": map[string]any{
-		"containers": wanted.Spec.Template.Spec.Containers,
-	}}}}
-	data, err := json.Marshal(patch)
-	if err != nil {
+	api := client.AppsV1().Deployments(wanted.Namespace)
+	return retry.RetryOnConflict(retry.DefaultRetry, func() error {
+		current, err := api.Get(ctx, wanted.Name, metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		current.Spec.Template.Spec.Containers = wanted.Spec.Template.Spec.Containers
+		_, err = api.Update(ctx, current, metav1.UpdateOptions{})
 		return err
-	}
-	_, err = client.AppsV1().Deployments(wanted.Namespace).Patch(ctx, wanted.Name, types.StrategicMergePatchType, data, metav1.PatchOptions{})
-	return err
+	})
 }

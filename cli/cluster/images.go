@@ -16,20 +16,42 @@ import (
 // OwnImage is the image that holds the kubelite binary: addons such as cluster DNS run from it.
 const OwnImage = "kubelite/kubelite:" + version.Kubelite
 
-// imagesAtHand is what prepareImages found or made.
+// imagesAtHand is what prepareImages found or made. It is held in the store until done is called.
 type imagesAtHand struct {
 	count int
+	store *images.Store
+	// release lets go of the store.
+	release func()
 	// executable is the kubelite binary as it lies in its image's layer. The server and the agents are started from that very
 	// file, so that the kernel keeps one copy of it in memory for them and for the addons' Pods.
 	executable string
 }
 
+// done ends the holding, and removes what earlier binaries have left in the store.
+func (i imagesAtHand) done() error {
+	i.release()
+	inUse, err := LayersInUse()
+	if err != nil {
+		return err
+	}
+	return i.store.Prune(inUse)
+}
+
 // prepareImages loads the bundle if this one has not been loaded yet, and makes the image of this very binary.
-func (c *Cluster) prepareImages(ctx context.Context, bundle string) (imagesAtHand, error) {
+func (c *Cluster) prepareImages(ctx context.Context, bundle string) (atHand imagesAtHand, err error) {
 	store, err := images.Open(ImagesDir())
 	if err != nil {
 		return imagesAtHand{}, err
 	}
+	release, err := store.Hold()
+	if err != nil {
+		return imagesAtHand{}, err
+	}
+	defer func() {
+		if err != nil {
+			release()
+		}
+	}()
 	if bundle != "" {
 		if err := loadBundle(ctx, store, bundle); err != nil {
 			return imagesAtHand{}, err
@@ -47,7 +69,7 @@ func (c *Cluster) prepareImages(ctx context.Context, bundle string) (imagesAtHan
 	if err != nil {
 		return imagesAtHand{}, err
 	}
-	return imagesAtHand{len(list), filepath.Join(own.LayerDirs[0], "kubelite")}, nil
+	return imagesAtHand{len(list), store, release, filepath.Join(own.LayerDirs[0], "kubelite")}, nil
 }
 
 // loadBundle loads an images bundle, once: a file beside the store says which one was loaded last.

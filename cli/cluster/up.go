@@ -40,15 +40,18 @@ func Up(ctx context.Context, options UpOptions) (*Cluster, error) {
 	if err := CheckRequirements(); err != nil {
 		return nil, err
 	}
-	c, err := settle(options)
-	if err != nil {
+	if err := options.Config.Network.Validate(); err != nil {
 		return nil, err
 	}
-	unlock, err := lock(c.Name())
+	unlock, err := lock(options.Config.Network.Cluster)
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
+	c, err := settle(options)
+	if err != nil {
+		return nil, err
+	}
 	if c.running() {
 		return c, ErrRunning
 	}
@@ -74,9 +77,13 @@ func Up(ctx context.Context, options UpOptions) (*Cluster, error) {
 	})
 	group.Go(func() error { return c.writeCredentials() })
 	if err := group.Wait(); err != nil {
+		if atHand.release != nil {
+			atHand.release()
+		}
 		return nil, err
 	}
-	if err := c.start(ctx, atHand.executable, step); err != nil {
+	failure := c.start(ctx, atHand.executable, step)
+	if err := errors.Join(failure, atHand.done()); err != nil {
 		return nil, err
 	}
 	return c, c.addContext()
@@ -86,9 +93,6 @@ func Up(ctx context.Context, options UpOptions) (*Cluster, error) {
 func settle(options UpOptions) (*Cluster, error) {
 	wanted := options.Config
 	name := wanted.Network.Cluster
-	if err := wanted.Network.Validate(); err != nil {
-		return nil, err
-	}
 	if wanted.Uplink != "auto" && wanted.Uplink != "off" {
 		return nil, fmt.Errorf("--uplink %s: use auto or off", wanted.Uplink)
 	}

@@ -283,14 +283,24 @@ func (s *Store) find(reference string) (*Image, []string, error) {
 	return image, []string{full}, nil
 }
 
-// Prune removes what no name refers to. See Remove for inUse.
+// Hold keeps everything in the store from being pruned until release is called: for who has got an Image and is about to run it.
+func (s *Store) Hold() (release func(), err error) { return s.lock(unix.LOCK_SH) }
+
+// Prune removes what no name refers to, unless somebody adds or holds something at this moment: then the next Prune will. See
+// Remove for inUse.
 func (s *Store) Prune(inUse func(layerDir string) bool) error {
-	unlock, err := s.lock(unix.LOCK_EX)
+	unlock, err := s.lock(unix.LOCK_EX | unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	return s.prune(inUse)
+	if err := s.prune(inUse); err != nil {
+		return fmt.Errorf("prune images: %w", err)
+	}
+	return nil
 }
 
 // prune removes blobs and layers that no name refers to, and what an interrupted unpacking left. The lock is held exclusively.

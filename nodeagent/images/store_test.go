@@ -350,3 +350,32 @@ func TestAddBinary(t *testing.T) {
 		t.Errorf("got %v, %v", again, err)
 	}
 }
+
+func TestPrune(t *testing.T) {
+	store := newStore(t)
+	old, err := store.Add(context.Background(), image(t, archive(t, file("old"))), "app")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.Add(context.Background(), image(t, archive(t, file("new"))), "app"); err != nil {
+		t.Fatal(err)
+	}
+	unused := func(string) bool { return false }
+	release, err := store.Hold()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Prune(unused); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(old.LayerDirs[0]); err != nil {
+		t.Errorf("a held layer went: %v", err)
+	}
+	release()
+	if err := store.Prune(unused); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(old.LayerDirs[0]); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the layer of the image that had the name before stayed: %v", err)
+	}
+}
