@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"io"
 	"os"
 	"strings"
@@ -19,11 +18,11 @@ import (
 )
 
 // runWithVerbs executes kubelite's own commands and kubectl's verbs as one tree.
-func runWithVerbs(ctx context.Context, arguments []string, in io.Reader, out, errOut io.Writer) int {
+func runWithVerbs(arguments []string, in io.Reader, out, errOut io.Writer) int {
 	streams := genericiooptions.IOStreams{In: in, Out: out, ErrOut: errOut}
 	root := newRoot(streams, arguments)
 	if own, _, err := root.Find(arguments[1:]); err == nil && isOwn(own) {
-		return run(ctx, root, arguments[1:], errOut)
+		return run(root, arguments[1:], errOut)
 	}
 	root.SetArgs(arguments[1:])
 	if err := basecli.RunNoErrOutput(root); err != nil {

@@ -23,12 +23,10 @@ func (e exitCode) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 
 // Main runs the command line and returns the process's exit code.
 func Main(arguments []string, in io.Reader, out, errOut io.Writer) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	if len(arguments) > 1 && slices.Contains(processNames, arguments[1]) {
-		return run(ctx, processRoot(), arguments[1:], errOut)
+		return run(processRoot(), arguments[1:], errOut)
 	}
-	return runWithVerbs(ctx, arguments, in, out, errOut)
+	return runWithVerbs(arguments, in, out, errOut)
 }
 
 // processNames are the commands that are the cluster's processes.
@@ -41,8 +39,10 @@ func processRoot() *cobra.Command {
 	return root
 }
 
-// run executes a tree of kubelite's own commands.
-func run(ctx context.Context, root *cobra.Command, arguments []string, errOut io.Writer) int {
+// run executes one of kubelite's own commands in a tree. Its context ends with the first signal; kubectl's verbs see to theirs.
+func run(root *cobra.Command, arguments []string, errOut io.Writer) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
 	root.SetArgs(arguments)
 	err := root.ExecuteContext(ctx)
 	var code exitCode

@@ -39,6 +39,7 @@ type node struct {
 	machine  machine
 
 	mutex    sync.Mutex
+	settled  bool   // it is known whether Pods can run: until then what an earlier agent has said of a ready node stands
 	notReady string // why; empty: ready
 	current  *v1.Node
 	wake     chan struct{} // of one place
@@ -56,8 +57,8 @@ func newNode(client kubernetes.Interface, recorder record.EventRecorder, config 
 // setNotReady tells why Pods cannot run here; an empty reason makes the node ready.
 func (n *node) setNotReady(reason string) {
 	n.mutex.Lock()
-	changed := n.notReady != reason
-	n.notReady = reason
+	changed := n.notReady != reason || !n.settled
+	n.notReady, n.settled = reason, true
 	n.mutex.Unlock()
 	if changed {
 		n.nudge()
@@ -108,7 +109,7 @@ func (n *node) run(ctx context.Context) {
 // write brings the API object up to date, and makes it if it is missing.
 func (n *node) write(ctx context.Context) error {
 	n.mutex.Lock()
-	reason := n.notReady
+	reason, settled := n.notReady, n.settled
 	n.mutex.Unlock()
 	object, err := n.client.CoreV1().Nodes().Get(ctx, n.name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
@@ -126,6 +127,9 @@ func (n *node) write(ctx context.Context) error {
 	}
 	if err := n.writeLabels(ctx, object); err != nil {
 		return err
+	}
+	if !settled && isReady(object) {
+		return nil // a node that is not ready has no ready Pods; those of a killed agent have been serving all the time
 	}
 	before, after := &v1.Node{Status: object.Status}, &v1.Node{}
 	after.Status = nodeStatus(object.Status, n.machine, n.name, n.ip, n.port, reason, time.Now())

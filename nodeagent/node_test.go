@@ -182,6 +182,35 @@ func TestRunRegistersAndBecomesReady(t *testing.T) {
 	}
 }
 
+// A restarted agent does not say that its node is not ready before it knows.
+func TestRestartLeavesNodeReady(t *testing.T) {
+	ready := &v1.Node{
+		ObjectMeta: metav1.ObjectMeta{Name: "node-1"}, Spec: v1.NodeSpec{PodCIDR: "10.244.0.0/24"},
+		Status: v1.NodeStatus{Conditions: []v1.NodeCondition{{Type: v1.NodeReady, Status: v1.ConditionTrue}}},
+	}
+	client := fake.NewClientset(ready)
+	watcher, err := client.CoreV1().Nodes().Watch(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer watcher.Stop()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- run(ctx, testConfig(t), client, &noMachine{}) }()
+	for written := false; !written; {
+		event := <-watcher.ResultChan()
+		node := event.Object.(*v1.Node)
+		if !isReady(node) {
+			t.Errorf("not ready: %+v", node.Status.Conditions)
+		}
+		written = node.Status.NodeInfo.ContainerRuntimeVersion != ""
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
 func waitForNode(t *testing.T, client *fake.Clientset, what string, wanted func(*v1.Node) bool) *v1.Node {
 	t.Helper()
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(2 * time.Millisecond) {

@@ -194,7 +194,7 @@ func (a *agent) watchNodes() error {
 // keepRoutes makes the routes to the other nodes' Pods follow the Node objects until ctx is done.
 func (a *agent) keepRoutes(ctx context.Context) {
 	nodes := a.nodes.Core().V1().Nodes()
-	if !cache.WaitForCacheSync(ctx.Done(), nodes.Informer().HasSynced) {
+	if !cache.WaitFor(ctx, "", nodes.Informer().HasSyncedChecker()) {
 		return
 	}
 	for {
@@ -250,7 +250,7 @@ func (a *agent) runPods(ctx context.Context) error {
 	}
 	runtime := a.startRuntime(ctx)
 	services := a.nodes.Core().V1().Services()
-	if runtime == nil || !cache.WaitForCacheSync(ctx.Done(), services.Informer().HasSynced) {
+	if runtime == nil || !cache.WaitFor(ctx, "", services.Informer().HasSyncedChecker()) {
 		return nil
 	}
 	loop := a.newLoop(ctx, runtime)

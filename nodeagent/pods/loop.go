@@ -122,7 +122,7 @@ func (l *Loop) Run(ctx context.Context, informer cache.SharedIndexInformer) erro
 	if err != nil {
 		return fmt.Errorf("watch pods of node %s: %w", l.NodeName, err)
 	}
-	if !cache.WaitForCacheSync(ctx.Done(), registration.HasSynced) {
+	if !cache.WaitFor(ctx, "", registration.HasSyncedChecker()) {
 		return nil
 	}
 	if err := l.adoptOrphans(ctx); err != nil {
