@@ -19,6 +19,7 @@ var forms = []struct {
 	{regexp.MustCompile(`-[bcdf0-9ghjklmnpqrstvwxz]{8,10}-[bcdfghjklmnpqrstvwxz2456789]{5}\b`), "-HASH-POD"}, // a Deployment's Pod
 	{regexp.MustCompile(`-[bcdf0-9ghjklmnpqrstvwxz]{9,10}\b`), "-HASH"},                                      // its ReplicaSet
 	{regexp.MustCompile(`:3[0-2]\d{3}/`), ":NODE-PORT/"},
+	{regexp.MustCompile(`\bHere it is: \d+`), "Here it is: NUMBER"},
 	{regexp.MustCompile(`\b\d+(\.\d+)?(/\d+(\.\d+)?)* ?(ms|s)\b`), "TIME"},
 	{regexp.MustCompile(`\b(\d+d)?(\d+h)?(\d+m)?(\d+s)\b|\b\d+[dhm]\b`), "TIME"},
 }

@@ -109,7 +109,7 @@ func (s *session) read(step step) (got []string, status int, err error) {
 				if status, err = strconv.Atoi(code); err != nil {
 					return got, 0, err
 				}
-				marked = true
+				marked, blank = true, 0
 				continue
 			}
 			if line == "" {
