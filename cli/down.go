@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -27,8 +28,14 @@ Its objects stay on the disk, and "kubelite up" resumes it, unless --purge remov
 			if purge {
 				remove, done = cluster.Purge, "is gone"
 			}
-			if err := remove(name); err != nil {
+			err := remove(name)
+			if errors.Is(err, cluster.ErrNotFound) {
+				done = "does not exist on this machine; nothing was done"
+			} else if err != nil {
 				return err
+			}
+			if err := cluster.RemoveContext(name); err != nil {
+				return fmt.Errorf("cluster %q %s; but its context is left in your kubeconfig: %w", name, done, err)
 			}
 			fmt.Fprintf(streams.Out, "Cluster %q %s (%.2f s).\n", name, done, time.Since(started).Seconds())
 			return nil

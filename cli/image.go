@@ -16,7 +16,11 @@ import (
 
 // newImageCommand is `kubelite image`: the images that Pods on this machine can run without a registry.
 func newImageCommand(streams genericiooptions.IOStreams) *cobra.Command {
-	command := &cobra.Command{Use: "image", Short: "Load, list and remove the images of this machine's clusters"}
+	command := &cobra.Command{
+		Use:   "image",
+		Short: "Load, list and remove the images of this machine's clusters",
+		RunE:  needSubcommand,
+	}
 	open := func() (*images.Store, error) {
 		if os.Geteuid() != 0 {
 			return nil, errors.New("only root may use the image store: run it with sudo")

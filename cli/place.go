@@ -38,7 +38,11 @@ func newLaptopCommand() *cobra.Command {
 
 // newNodeCommand is `kubelite node`: commands about one node.
 func newNodeCommand(streams genericiooptions.IOStreams) *cobra.Command {
-	command := &cobra.Command{Use: "node", Short: "Run a command on a node, or make a node's credentials"}
+	command := &cobra.Command{
+		Use:   "node",
+		Short: "Run a command on a node, or make a node's credentials",
+		RunE:  needSubcommand,
+	}
 	command.AddCommand(newNodeExecCommand(), newNodeCredentialsCommand(streams))
 	return command
 }

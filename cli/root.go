@@ -43,6 +43,7 @@ func processRoot() *cobra.Command {
 func run(root *cobra.Command, arguments []string, errOut io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the process
 	root.SetArgs(arguments)
 	err := root.ExecuteContext(ctx)
 	var code exitCode
@@ -54,6 +55,14 @@ func run(root *cobra.Command, arguments []string, errOut io.Writer) int {
 	}
 	fmt.Fprintf(errOut, "error: %v\n", err)
 	return 1
+}
+
+// needSubcommand is what a command does that only has others below it: without one it shows them.
+func needSubcommand(command *cobra.Command, arguments []string) error {
+	if len(arguments) > 0 {
+		return fmt.Errorf("unknown command %q for %q: see `%[2]s --help`", arguments[0], command.CommandPath())
+	}
+	return command.Help()
 }
 
 // addNameFlag adds --name, whose default is $KUBELITE_NAME or "kubelite".

@@ -35,6 +35,9 @@ returns when the API answers, all nodes are Ready and cluster DNS resolves. What
 		Example: "  sudo kubelite up\n  sudo kubelite up --name churn --nodes 3 --uplink off",
 		Args:    cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
+			if timeout <= 0 {
+				return fmt.Errorf("--timeout %s: use a duration above zero, as in 30s or 2m", timeout)
+			}
 			config.Network = network
 			ctx, cancel := context.WithTimeoutCause(command.Context(), timeout,
 				fmt.Errorf("it took longer than --timeout %s; what was started still runs: look at `kubelite status`, and run `kubelite up` again to go on waiting", timeout))

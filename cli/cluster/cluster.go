@@ -4,11 +4,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 
 	"golang.org/x/sys/unix"
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/kubelite/kubelite/cli/lab"
 )
@@ -36,6 +40,38 @@ type Config struct {
 	DNSUpstream string `json:"dnsUpstream,omitempty"`
 	// Seed makes names and addresses reproducible; 0: they are random.
 	Seed uint64 `json:"seed,omitempty"`
+}
+
+// Validate returns everything that is wrong with the settings, flag by flag.
+func (c Config) Validate() error {
+	failures := []error{c.Network.Validate()}
+	if c.Uplink != "auto" && c.Uplink != "off" {
+		failures = append(failures, fmt.Errorf("--uplink %q: use auto or off", c.Uplink))
+	}
+	if c.APIPort < 0 || c.APIPort > 65535 {
+		failures = append(failures, fmt.Errorf("--api-port %d: use a port from 1 to 65535", c.APIPort))
+	}
+	for _, problem := range validation.IsDNS1123Subdomain(c.ClusterDomain) {
+		failures = append(failures, fmt.Errorf("--cluster-domain %q: %s", c.ClusterDomain, problem))
+	}
+	if !isResolver(c.DNSUpstream) {
+		failures = append(failures, fmt.Errorf("--dns-upstream %q: write HOST:PORT, as in 192.168.1.254:53", c.DNSUpstream))
+	}
+	return errors.Join(failures...)
+}
+
+// isResolver says whether the text can be the address of a DNS server: an IP address, HOST:PORT, or nothing.
+func isResolver(text string) bool {
+	if _, err := netip.ParseAddr(text); text == "" || err == nil {
+		return true
+	}
+	host, port, err := net.SplitHostPort(text)
+	if err != nil {
+		return false
+	}
+	number, err := strconv.ParseUint(port, 10, 16)
+	_, notAddress := netip.ParseAddr(host)
+	return err == nil && number > 0 && (notAddress == nil || len(validation.IsDNS1123Subdomain(host)) == 0)
 }
 
 // Cluster is one cluster's place on this machine.
@@ -70,24 +106,38 @@ func Load(name string) (*Cluster, error) {
 	if err := lab.CheckName(name); err != nil {
 		return nil, err
 	}
-	path := dir(name, "cluster.json")
-	data, err := os.ReadFile(path)
+	data, err := os.ReadFile(dir(name, "cluster.json"))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("cluster %q: %w on this machine: make it with `kubelite up --name %s`", name, ErrNotFound, name)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read cluster %q: %w", name, err)
 	}
+	return parse(name, data)
+}
+
+// parse reads what save wrote.
+func parse(name string, data []byte) (*Cluster, error) {
 	c := &Cluster{}
-	if err := json.Unmarshal(data, &c.Config); err != nil {
-		return nil, fmt.Errorf("read cluster %q: %s is damaged: %w: remove the cluster with `kubelite down --purge --name %s`", name, path, err, name)
+	err := json.Unmarshal(data, &c.Config)
+	if err == nil && c.Name() != name {
+		err = fmt.Errorf("it calls the cluster %q", c.Name())
+	}
+	if err == nil {
+		err = c.Validate()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read cluster %q: %s is damaged: %w: restore it, or remove the cluster with `kubelite down --purge --name %s`", name, dir(name, "cluster.json"), err, name)
 	}
 	return c, nil
 }
 
+// encode is what parse reads.
+func (c *Cluster) encode() ([]byte, error) { return json.MarshalIndent(c.Config, "", "  ") }
+
 // save writes the configuration durably.
 func (c *Cluster) save() error {
-	data, err := json.MarshalIndent(c.Config, "", "  ")
+	data, err := c.encode()
 	if err != nil {
 		return err
 	}
@@ -138,6 +188,19 @@ func lock(name string) (unlock func(), err error) {
 		return nil, busy
 	}
 	return func() { file.Close() }, nil
+}
+
+// lockDirectory excludes others from what the directory's lock guards, waiting for them, until the returned function is called.
+func lockDirectory(path string) (unlock func(), err error) {
+	directory, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(directory.Fd()), unix.LOCK_EX); err != nil {
+		directory.Close()
+		return nil, fmt.Errorf("lock %s: %w", path, err)
+	}
+	return func() { directory.Close() }, nil
 }
 
 // writeFile replaces the file at path by one with the data, durably and in one step.

@@ -79,15 +79,11 @@ func UserKubeconfig() (string, error) {
 	return filepath.Join(home, ".kube", "config"), nil
 }
 
-// addContext writes the cluster's context into the calling user's kubeconfig and makes it the current one.
-func (c *Cluster) addContext() error {
-	own, err := clientcmd.LoadFromFile(c.Kubeconfig())
-	if err != nil {
-		return fmt.Errorf("read the kubeconfig of cluster %q: %w", c.Name(), err)
-	}
+// addContext writes the context of the cluster's own kubeconfig into the calling user's and makes it the current one.
+func addContext(cluster string, own *api.Config) error {
 	context := own.Contexts[own.CurrentContext]
 	return changeUserKubeconfig(func(config *api.Config) bool {
-		name := ContextName(c.Name())
+		name := ContextName(cluster)
 		config.Clusters[name] = own.Clusters[context.Cluster]
 		config.AuthInfos[name] = own.AuthInfos[context.AuthInfo]
 		config.Contexts[name] = &api.Context{Cluster: name, AuthInfo: name}
@@ -96,8 +92,15 @@ func (c *Cluster) addContext() error {
 	})
 }
 
-// removeContext takes the cluster's context out of the calling user's kubeconfig.
-func removeContext(cluster string) error {
+// RemoveContext takes the cluster's context out of the calling user's kubeconfig.
+func RemoveContext(cluster string) error {
+	path, err := UserKubeconfig()
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	return changeUserKubeconfig(func(config *api.Config) bool {
 		name := ContextName(cluster)
 		if config.Contexts[name] == nil && config.Clusters[name] == nil && config.AuthInfos[name] == nil {
@@ -126,12 +129,21 @@ func changeUserKubeconfig(change func(*api.Config) bool) error {
 	if target, err := filepath.EvalSymlinks(path); err == nil {
 		path = target
 	}
+	directory := filepath.Dir(path)
+	if err := makeDirectory(directory, uid, gid); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	unlock, err := lockDirectory(directory) // against another cluster's `up` or `down`
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	defer unlock()
 	config, err := clientcmd.LoadFromFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		config, err = api.NewConfig(), nil
 	}
 	if err != nil {
-		return fmt.Errorf("read %s: %w", path, err)
+		return fmt.Errorf("read %s: %w: mend or remove that file; the cluster's own is printed by `kubelite kubeconfig`", path, err)
 	}
 	if !change(config) {
 		return nil
@@ -140,15 +152,6 @@ func changeUserKubeconfig(change func(*api.Config) bool) error {
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
-	directory := filepath.Dir(path)
-	if _, err := os.Stat(directory); errors.Is(err, fs.ErrNotExist) {
-		if err := os.MkdirAll(directory, 0o750); err != nil {
-			return fmt.Errorf("write %s: %w", path, err)
-		}
-		if err := os.Chown(directory, uid, gid); err != nil {
-			return fmt.Errorf("write %s: %w", path, err)
-		}
-	}
 	if err := writeFile(path, data, 0o600); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
@@ -156,4 +159,18 @@ func changeUserKubeconfig(change func(*api.Config) bool) error {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	return nil
+}
+
+// makeDirectory makes the directory and those above it that are missing, all owned by the user.
+func makeDirectory(path string, uid, gid int) error {
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := makeDirectory(filepath.Dir(path), uid, gid); err != nil {
+		return err
+	}
+	if err := os.Mkdir(path, 0o750); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return os.Chown(path, uid, gid)
 }

@@ -55,6 +55,47 @@ func (p process) pid() int {
 	return pid
 }
 
+// adopt looks for a process that was started with these first arguments and has no pid file, since the `up` that started it was
+// killed before it could write one, and writes it.
+func (p process) adopt(arguments []string) (bool, error) {
+	pids, err := startedWith(arguments)
+	if err != nil || len(pids) == 0 {
+		return false, err
+	}
+	start, err := startTime(pids[0])
+	if err != nil {
+		return false, nil // it has ended
+	}
+	return true, p.remember(pids[0], start)
+}
+
+// remember writes the pid file.
+func (p process) remember(pid int, start string) error {
+	return writeFile(p.pidFile, fmt.Appendf(nil, "%d %s\n", pid, start), 0o644)
+}
+
+// startedWith lists the processes whose arguments after the program's name begin with these.
+func startedWith(arguments []string) ([]int, error) {
+	paths, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		return nil, err
+	}
+	wanted := strings.Join(arguments, "\x00") + "\x00"
+	var pids []int
+	for _, path := range paths {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			continue // it has ended
+		}
+		_, rest, _ := strings.Cut(string(data), "\x00")
+		var pid int
+		if _, err := fmt.Sscanf(path, "/proc/%d/", &pid); err == nil && strings.HasPrefix(rest, wanted) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids, nil
+}
+
 // start runs the process detached from this one, in the namespace at path, with its output appended to its log.
 // extra are inherited as file descriptors 3 and on. The returned channel delivers how it ended, if it ends while this process
 // lives.
@@ -80,7 +121,7 @@ func (p process) start(path, executable string, arguments []string, extra ...*os
 	go func() { ended <- command.Wait() }() // ends with the child, or with this process
 	start, err := startTime(command.Process.Pid)
 	if err == nil {
-		err = writeFile(p.pidFile, fmt.Appendf(nil, "%d %s\n", command.Process.Pid, start), 0o644)
+		err = p.remember(command.Process.Pid, start)
 	}
 	if err != nil {
 		_ = command.Process.Kill() // the error that follows tells more
@@ -89,9 +130,12 @@ func (p process) start(path, executable string, arguments []string, extra ...*os
 	return ended, nil
 }
 
+// processPath is where the cluster's processes look for programs.
+const processPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
 // environment is what the cluster's processes keep of this one's: what image pulls need, and nothing that differs from user to user.
 func environment() []string {
-	kept := []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root"}
+	kept := []string{"PATH=" + processPath, "HOME=/root"}
 	for _, variable := range os.Environ() {
 		name, _, _ := strings.Cut(variable, "=")
 		switch strings.ToUpper(name) {

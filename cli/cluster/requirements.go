@@ -30,16 +30,19 @@ func CheckRequirements() error {
 	if os.Geteuid() != 0 {
 		return errors.New("a cluster is made of network namespaces and netfilter rules, which only root can make: run it with sudo")
 	}
-	var missing, packages []string
+	var programs, missing []string
 	for _, tool := range tools {
-		if _, err := exec.LookPath(tool.program); err != nil {
-			missing = append(missing, fmt.Sprintf("the program %s is not installed", tool.program))
-			if !slices.Contains(packages, tool.debianPackage) {
-				packages = append(packages, tool.debianPackage)
-			}
+		if _, err := findProgram(tool.program); err != nil {
+			programs = append(programs, tool.program)
 		}
 	}
-	if err := checkOverlay(); err != nil {
+	err := checkOverlay()
+	switch {
+	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
+		missing = append(missing, fmt.Sprintf("the disk of %s is full (`df -h %[1]s` and `df -i %[1]s` show it): make room: %v", StateRoot, err))
+	case errors.Is(err, unix.EROFS):
+		missing = append(missing, fmt.Sprintf("the disk of %s is read-only: mount it for writing (`mount -o remount,rw`): %v", StateRoot, err))
+	case err != nil:
 		missing = append(missing, fmt.Sprintf("overlayfs cannot be used on %s: %v (the kernel needs CONFIG_OVERLAY_FS, and the disk a file system with extended attributes)", StateRoot, err))
 	}
 	if err := checkCgroups(); err != nil {
@@ -48,11 +51,27 @@ func CheckRequirements() error {
 	if err := inScratchNamespace(func() error { return checkLinks() }); err != nil {
 		missing = append(missing, err.Error())
 	}
-	if !slices.Contains(packages, "iptables") {
+	if !slices.Contains(programs, "iptables-restore") {
 		if err := inScratchNamespace(checkRules); err != nil {
 			missing = append(missing, err.Error())
 		}
 	}
+	return lacking(programs, missing)
+}
+
+// lacking is the error that lists the programs that are not installed and what else is missing; nil if nothing is.
+func lacking(programs, others []string) error {
+	var missing, packages []string
+	for _, tool := range tools {
+		if !slices.Contains(programs, tool.program) {
+			continue
+		}
+		missing = append(missing, fmt.Sprintf("the program %s is not installed", tool.program))
+		if !slices.Contains(packages, tool.debianPackage) {
+			packages = append(packages, tool.debianPackage)
+		}
+	}
+	missing = append(missing, others...)
 	if missing == nil {
 		return nil
 	}
@@ -61,6 +80,17 @@ func CheckRequirements() error {
 		message += "\nInstall the programs with:\n  sudo apt-get install --yes --no-install-recommends " + strings.Join(packages, " ")
 	}
 	return errors.New(message)
+}
+
+// findProgram returns the path by which the cluster's processes find a program. The caller's own PATH does not matter: on Debian
+// an ordinary user's has no sbin in it, also after `su`.
+func findProgram(program string) (string, error) {
+	for _, directory := range filepath.SplitList(processPath) {
+		if path, err := exec.LookPath(filepath.Join(directory, program)); err == nil {
+			return path, nil
+		}
+	}
+	return "", fmt.Errorf("the program %s is not in %s", program, processPath)
 }
 
 func checkOverlay() error {
@@ -154,7 +184,12 @@ COMMIT
 
 // checkRules loads sample rules into the scratch namespace. It starts a process from the scratch namespace's thread.
 func checkRules() error {
-	command := exec.Command("iptables-restore", "-w", "5")
+	program, err := findProgram("iptables-restore")
+	if err != nil {
+		return err
+	}
+	command := exec.Command(program, "-w", "5")
+	command.Env = environment()
 	command.Stdin = strings.NewReader(sampleRules)
 	output, err := command.CombinedOutput()
 	if err == nil {

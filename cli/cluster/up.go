@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
+	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/kubelite/kubelite/cli/lab"
 	"github.com/kubelite/kubelite/internal/netns"
@@ -40,7 +41,7 @@ func Up(ctx context.Context, options UpOptions) (*Cluster, error) {
 	if err := CheckRequirements(); err != nil {
 		return nil, err
 	}
-	if err := options.Config.Network.Validate(); err != nil {
+	if err := options.Config.Validate(); err != nil {
 		return nil, err
 	}
 	unlock, err := lock(options.Config.Network.Cluster)
@@ -64,7 +65,7 @@ func Up(ctx context.Context, options UpOptions) (*Cluster, error) {
 		if atHand, err = c.prepareImages(ctx, options.Bundle); err != nil {
 			return err
 		}
-		step(fmt.Sprintf("%d images at hand", atHand.count), from)
+		step(counted(atHand.count, "image")+" at hand", from)
 		return nil
 	})
 	group.Go(func() error {
@@ -72,7 +73,7 @@ func Up(ctx context.Context, options UpOptions) (*Cluster, error) {
 		if err := c.buildLab(options.Step); err != nil {
 			return err
 		}
-		step(fmt.Sprintf("built the lab network: switch, laptop, %d nodes", c.Network.Nodes), from)
+		step("built the lab network: switch, laptop, "+counted(c.Network.Nodes, "node"), from)
 		return nil
 	})
 	group.Go(func() error { return c.writeCredentials() })
@@ -86,28 +87,75 @@ func Up(ctx context.Context, options UpOptions) (*Cluster, error) {
 	if err := errors.Join(failure, atHand.done()); err != nil {
 		return nil, err
 	}
-	return c, c.addContext()
+	own, err := clientcmd.LoadFromFile(c.Kubeconfig())
+	if err != nil {
+		return nil, fmt.Errorf("read the kubeconfig of cluster %q: %w", c.Name(), err)
+	}
+	if err := addContext(c.Name(), own); err != nil {
+		return nil, fmt.Errorf("cluster %q is up, but your kubeconfig does not lead to it: %w", c.Name(), err)
+	}
+	return c, nil
 }
 
-// settle decides on the cluster's settings: those it has, or for a new one those asked for.
+// settle decides on the cluster's settings: those it has, or for a new one those asked for. A cluster whose server never ran is
+// a new one still, and the API server's port may change while the server does not run.
 func settle(options UpOptions) (*Cluster, error) {
 	wanted := options.Config
-	name := wanted.Network.Cluster
-	if wanted.Uplink != "auto" && wanted.Uplink != "off" {
-		return nil, fmt.Errorf("--uplink %s: use auto or off", wanted.Uplink)
-	}
-	have, err := Load(name)
+	have, err := Load(wanted.Network.Cluster)
 	if errors.Is(err, ErrNotFound) {
-		c := &Cluster{wanted}
-		if c.APIPort == 0 {
-			c.APIPort = freePort(serverPort)
-		}
-		return c, c.save()
+		return create(wanted)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return have, have.refuseChanges(wanted, options.Asked)
+	if options.Asked("api-port") && have.APIPort != wanted.APIPort && have.process("server").pid() == 0 {
+		have.APIPort = wanted.APIPort
+		if have, err = create(have.Config); err != nil {
+			return nil, err
+		}
+	}
+	refusal := have.refuseChanges(wanted, options.Asked)
+	if _, err := os.Stat(have.Dir("server", "kubelite.db")); refusal != nil && errors.Is(err, os.ErrNotExist) {
+		if err := down(have.Name()); err != nil {
+			return nil, err
+		}
+		return create(wanted)
+	}
+	return have, refusal
+}
+
+// create saves a cluster's settings, with a port for its API server if none was asked for. Clusters that are created at the same
+// time wait for one another, so that each finds another port.
+func create(config Config) (*Cluster, error) {
+	unlock, err := lockDirectory(StateRoot)
+	if err != nil {
+		return nil, fmt.Errorf("create cluster %q: %w", config.Network.Cluster, err)
+	}
+	defer unlock()
+	c := &Cluster{config}
+	if c.APIPort == 0 {
+		taken, err := portsOfOthers(c.Name())
+		if err != nil {
+			return nil, fmt.Errorf("create cluster %q: %w", c.Name(), err)
+		}
+		c.APIPort = freePort(serverPort, taken)
+	}
+	return c, c.save()
+}
+
+// portsOfOthers are the API servers' ports of this machine's other clusters, also of those that do not run now.
+func portsOfOthers(name string) (map[int]bool, error) {
+	names, err := Names()
+	if err != nil {
+		return nil, err
+	}
+	ports := map[int]bool{}
+	for _, other := range names {
+		if c, err := Load(other); err == nil && other != name { // a damaged one is its own `up`'s affair
+			ports[c.APIPort] = true
+		}
+	}
+	return ports, nil
 }
 
 // refuseChanges returns an error if a setting was asked for that the existing cluster does not have.
@@ -133,13 +181,13 @@ func (c *Cluster) refuseChanges(wanted Config, asked func(string) bool) error {
 		{"seed", c.Seed, wanted.Seed},
 	} {
 		if asked(setting.flag) && setting.have != setting.wanted {
-			failures = append(failures, fmt.Errorf("--%s %v: cluster %q exists with %v", setting.flag, setting.wanted, c.Name(), setting.have))
+			failures = append(failures, fmt.Errorf("--%s %v: cluster %q exists with %q", setting.flag, setting.wanted, c.Name(), fmt.Sprint(setting.have)))
 		}
 	}
 	if failures == nil {
 		return nil
 	}
-	return errors.Join(append(failures, fmt.Errorf("make the cluster anew after `kubelite down --purge --name %s`, or use another --name", c.Name()))...)
+	return errors.Join(append(failures, fmt.Errorf("leave these flags out, make the cluster anew after `kubelite down --purge --name %s`, or use another --name", c.Name()))...)
 }
 
 // running says whether everything is there: all processes and the lab.
@@ -237,6 +285,10 @@ func (c *Cluster) start(ctx context.Context, executable string, step func(string
 
 // startServer opens the server's two sockets, in this namespace and on the switch, and starts it with them.
 func (c *Cluster) startServer(p process, executable string) (<-chan error, error) {
+	arguments := c.serverArguments()
+	if adopted, err := p.adopt(arguments[:4]); adopted || err != nil {
+		return nil, err
+	}
 	local := net.JoinHostPort("127.0.0.1", strconv.Itoa(c.APIPort))
 	var files []*os.File
 	for _, place := range []struct{ path, address string }{
@@ -245,7 +297,7 @@ func (c *Cluster) startServer(p process, executable string) (<-chan error, error
 	} {
 		listener, err := netns.Listen(place.path, "tcp4", place.address)
 		if errors.Is(err, unix.EADDRINUSE) {
-			return nil, fmt.Errorf("the API server's address %s is taken by another program: end it (`ss -ltnp` names it), or make a cluster with another --api-port: %w", place.address, err)
+			return nil, fmt.Errorf("the API server's address %s is taken by another program: end it (`ss -ltnp` names it), or choose another port with `kubelite up --api-port PORT --name %s`: %w", place.address, c.Name(), err)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("open the API server's socket: %w", err)
@@ -258,9 +310,10 @@ func (c *Cluster) startServer(p process, executable string) (<-chan error, error
 		defer file.Close()
 		files = append(files, file)
 	}
-	return p.start("", executable, c.serverArguments(), files...)
+	return p.start("", executable, arguments, files...)
 }
 
+// serverArguments begins with those that tell this cluster's server from all others.
 func (c *Cluster) serverArguments() []string {
 	arguments := []string{"server",
 		"--data-dir", c.Dir("server"),
@@ -287,16 +340,11 @@ func (c *Cluster) serverArguments() []string {
 // startAgent starts a node's agent in the node's namespace. This process's own namespace is inherited as descriptor 3: image
 // pulls go through it, since a node has no way out.
 func (c *Cluster) startAgent(p process, node lab.Node, executable string) (<-chan error, error) {
-	own, err := os.Open("/proc/self/ns/net")
-	if err != nil {
-		return nil, err
-	}
-	defer own.Close()
 	credentials := c.nodeCredentials(node.Name)
-	return p.start(node.NetNS, executable, []string{"agent",
+	arguments := []string{"agent",
+		"--kubeconfig", credentials.kubeconfig,
 		"--node-name", node.Name,
 		"--node-ip", node.Address.String(),
-		"--kubeconfig", credentials.kubeconfig,
 		"--tls-cert-file", credentials.certificate,
 		"--tls-private-key-file", credentials.key,
 		"--client-ca-file", credentials.authority,
@@ -309,12 +357,24 @@ func (c *Cluster) startAgent(p process, node lab.Node, executable string) (<-cha
 		"--pod-cidr", c.Network.PodCIDR.String(),
 		"--cluster-domain", c.ClusterDomain,
 		"--cluster-dns", c.Network.ServiceAddress(10).String(),
-	}, own)
+	}
+	if adopted, err := p.adopt(arguments[:3]); adopted || err != nil {
+		return nil, err
+	}
+	own, err := os.Open("/proc/self/ns/net")
+	if err != nil {
+		return nil, err
+	}
+	defer own.Close()
+	return p.start(node.NetNS, executable, arguments, own)
 }
 
-// freePort is the wanted TCP port of 127.0.0.1, or the next one that is free.
-func freePort(wanted int) int {
+// freePort is the wanted TCP port of 127.0.0.1, or the next one that is free and not among the taken.
+func freePort(wanted int, taken map[int]bool) int {
 	for port := wanted; port < 65536; port++ {
+		if taken[port] {
+			continue
+		}
 		listener, err := net.Listen("tcp4", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 		if err == nil {
 			listener.Close()
@@ -322,4 +382,12 @@ func freePort(wanted int) int {
 		}
 	}
 	return wanted
+}
+
+// counted is "1 node", "2 nodes".
+func counted(n int, noun string) string {
+	if n != 1 {
+		noun += "s"
+	}
+	return fmt.Sprintf("%d %s", n, noun)
 }

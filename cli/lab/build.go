@@ -47,11 +47,24 @@ func (n Network) Build() error {
 		return fmt.Errorf("build the lab's switch: %w", err)
 	}
 	for _, place := range n.places() {
-		if err := n.buildHost(place); err != nil {
+		err := n.buildHost(place)
+		if err == nil {
+			err = answerEveryPacket(netns.Path(n.namespace(place.name)))
+		}
+		if err != nil {
 			return fmt.Errorf("build the lab's %s: %w", place.name, err)
 		}
 	}
 	return nil
+}
+
+// answerEveryPacket lets the namespace at path send an ICMP error for every packet that it refuses. By default the kernel sends an
+// address one a second, and none at all while it also tells that address of a shorter way (ip_rt_send_redirect and icmp_send share
+// one account), as a node does for load-balancer addresses: refused connections would then time out.
+func answerEveryPacket(path string) error {
+	return netns.Do(path, func() error {
+		return os.WriteFile("/proc/sys/net/ipv4/icmp_ratelimit", []byte("0"), 0o644)
+	})
 }
 
 func (n Network) buildSwitch() error {
@@ -76,6 +89,9 @@ func (n Network) buildSwitch() error {
 		return err
 	}
 	if err := n.configure(handle, bridge, n.Server); err != nil {
+		return err
+	}
+	if err := answerEveryPacket(n.SwitchNetNS()); err != nil {
 		return err
 	}
 	// The switch is every host's gateway. It forwards, and knows no way out: so that what is sent elsewhere is answered at once

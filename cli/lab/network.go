@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -113,8 +114,14 @@ const MaxNameLength = 20
 
 var clusterName = regexp.MustCompile(`^[a-z]([-a-z0-9]*[a-z0-9])?$`)
 
+// reservedNames are what the folders of the clusters' state have beside the clusters.
+var reservedNames = []string{"agent", "images"}
+
 // CheckName returns what is wrong with a cluster's name.
 func CheckName(name string) error {
+	if slices.Contains(reservedNames, name) {
+		return fmt.Errorf("%q cannot be a cluster's name: kubelite keeps its %[1]s under it; choose another with --name", name)
+	}
 	if len(name) > MaxNameLength || !clusterName.MatchString(name) {
 		return fmt.Errorf("%q cannot be a cluster's name: use at most %d lower case letters, digits and '-', beginning with a letter and not ending with '-'", name, MaxNameLength)
 	}
