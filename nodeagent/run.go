@@ -1,12 +1,10 @@
 package nodeagent
 
 import (
-	"bytes"
 	"context"
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -296,26 +294,8 @@ func (a *agent) newLoop(ctx context.Context, runtime runtime.Runtime) *pods.Loop
 // execProbe runs a probe's command and keeps the start of what it prints.
 func execProbe(host runtime.Runtime) prober.Exec {
 	return func(ctx context.Context, id string, command []string) ([]byte, int, error) {
-		var output limitedBuffer
+		var output runtime.Output
 		code, err := host.Exec(ctx, id, command, runtime.Streams{Stdout: &output, Stderr: &output})
-		output.mutex.Lock()
-		defer output.mutex.Unlock()
-		return bytes.Clone(output.Bytes()), code, err
+		return output.Bytes(), code, err
 	}
-}
-
-// limitedBuffer keeps the first bytes that are written to it and drops the others. Both output streams may be written at a time.
-type limitedBuffer struct {
-	mutex sync.Mutex
-	bytes.Buffer
-}
-
-var _ io.Writer = (*limitedBuffer)(nil)
-
-func (b *limitedBuffer) Write(data []byte) (int, error) {
-	const most = 10 << 10
-	b.mutex.Lock()
-	defer b.mutex.Unlock()
-	b.Buffer.Write(data[:min(len(data), max(most-b.Len(), 0))])
-	return len(data), nil
 }

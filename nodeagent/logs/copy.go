@@ -99,7 +99,7 @@ func (w *writer) write(raw []byte) error {
 	}
 	var out bytes.Buffer
 	if w.options.Timestamps && !w.middle[stream] {
-		out.Write(line.time)
+		out.Write(line.stamp())
 		out.WriteByte(' ')
 	}
 	out.Write(line.text)

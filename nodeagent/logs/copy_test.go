@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-const sample = `2026-11-21T12:00:00.000000001Z stdout F one
+const sample = `2026-11-21T12:00:00.000000001+00:00 stdout F one
 2026-11-21T12:00:01.000000000Z stderr F two
 2026-11-21T12:00:02.000000000Z stdout P thr
 2026-11-21T12:00:02.000000001Z stdout F ee
@@ -39,6 +39,7 @@ func TestCopy(t *testing.T) {
 		{"none", Options{Tail: -1}, ""},
 		{"since", Options{Since: time.Date(2026, 11, 21, 12, 0, 2, 0, time.UTC)}, "three\n\n"},
 		{"limit", Options{LimitBytes: 5}, "one\nt"},
+		{"timestamps as the kubelet has them", Options{LimitBytes: 35, Timestamps: true}, "2026-11-21T12:00:00.000000001Z one\n"},
 		{"timestamps", Options{Tail: 3, Timestamps: true}, "2026-11-21T12:00:02.000000000Z three\n2026-11-21T12:00:03.000000000Z \n"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -29,6 +29,15 @@ func parse(raw []byte) (line, error) {
 	return line{time: stamp, stderr: string(stream) == "stderr", partial: string(tag) == "P", text: text}, nil
 }
 
+// stamp is the time as the kubelet prints it: nine digits, and Z for UTC, which conmon writes as +00:00.
+func (l line) stamp() []byte {
+	at, err := time.Parse(time.RFC3339Nano, string(l.time))
+	if err != nil {
+		return l.time
+	}
+	return at.AppendFormat(nil, "2006-01-02T15:04:05.000000000Z07:00")
+}
+
 func (l line) after(since time.Time) bool {
 	if since.IsZero() {
 		return true

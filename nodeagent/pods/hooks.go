@@ -15,7 +15,7 @@ import (
 func (w *worker) runHook(ctx context.Context, container *v1.Container, handler *v1.LifecycleHandler, id, podIP string) error {
 	switch {
 	case handler.Exec != nil:
-		var output bytes.Buffer
+		var output runtime.Output
 		code, err := w.loop.Runtime.Exec(ctx, id, handler.Exec.Command, runtime.Streams{Stdout: &output, Stderr: &output})
 		if err != nil {
 			return err

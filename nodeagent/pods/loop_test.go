@@ -160,6 +160,14 @@ func isReady(pod *v1.Pod) bool {
 	return condition != nil && condition.Status == v1.ConditionTrue
 }
 
+// restartsOf is the first container's count of restarts, 0 as long as it has no status.
+func restartsOf(pod *v1.Pod) int32 {
+	if len(pod.Status.ContainerStatuses) == 0 {
+		return 0
+	}
+	return pod.Status.ContainerStatuses[0].RestartCount
+}
+
 func waitsFor(reason string) func(*v1.Pod) bool {
 	return func(pod *v1.Pod) bool {
 		return len(pod.Status.ContainerStatuses) > 0 && pod.Status.ContainerStatuses[0].State.Waiting != nil &&
@@ -409,7 +417,7 @@ func TestLivenessRestarts(t *testing.T) {
 		pod.Spec.Containers[0].LivenessProbe = &v1.Probe{PeriodSeconds: 1, FailureThreshold: 1, ProbeHandler: v1.ProbeHandler{Exec: &v1.ExecAction{}}}
 	}))
 	l.hasEvent("Normal Killing Container main failed liveness probe, will be restarted")
-	l.wait("sick", "restarted", func(pod *v1.Pod) bool { return pod.Status.ContainerStatuses[0].RestartCount >= 1 })
+	l.wait("sick", "restarted", func(pod *v1.Pod) bool { return restartsOf(pod) >= 1 })
 }
 
 func TestHooks(t *testing.T) {

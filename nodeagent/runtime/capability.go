@@ -22,15 +22,29 @@ var capabilityNames = []string{
 	"MAC_OVERRIDE", "MAC_ADMIN", "SYSLOG", "WAKE_ALARM", "BLOCK_SUSPEND", "AUDIT_READ", "PERFMON", "BPF", "CHECKPOINT_RESTORE",
 }
 
-// allCapabilities are those that both this list and the kernel know.
+// allCapabilities are those that this process may hand on: in a virtual machine or container of its own it may not have every one that
+// the kernel knows.
 var allCapabilities = sync.OnceValue(func() []string {
-	data, err := os.ReadFile("/proc/sys/kernel/cap_last_cap")
-	last, parseError := strconv.Atoi(strings.TrimSpace(string(data)))
-	if err != nil || parseError != nil || last >= len(capabilityNames) {
-		last = len(capabilityNames) - 1
-	}
-	return capabilityNames[:last+1]
+	status, _ := os.ReadFile("/proc/self/status") // unreadable: all are tried, and runc says which it has not
+	return boundingSet(string(status))
 })
+
+// boundingSet reads the CapBnd line of a process's status: a number in hex whose bits are capabilities. All if there is none.
+func boundingSet(status string) []string {
+	_, rest, _ := strings.Cut(status, "CapBnd:")
+	line, _, _ := strings.Cut(rest, "\n")
+	bits, err := strconv.ParseUint(strings.TrimSpace(line), 16, 64)
+	if err != nil {
+		return capabilityNames
+	}
+	var names []string
+	for i, name := range capabilityNames {
+		if bits&(1<<i) != 0 {
+			names = append(names, name)
+		}
+	}
+	return names
+}
 
 // capabilities are the container's, as CAP_NAME, in the kernel's order. "ALL" is known in both lists; what is added wins over a dropped ALL.
 func capabilities(config ContainerConfig) []string {
@@ -52,7 +66,7 @@ func capabilities(config ContainerConfig) []string {
 		set(slices.DeleteFunc(slices.Clone(config.DropCapabilities), isAll), false)
 	}
 	var result []string
-	for _, name := range allCapabilities() {
+	for _, name := range capabilityNames { // one that is asked for by name and cannot be had is an error of runc's
 		if granted[name] {
 			result = append(result, "CAP_"+name)
 		}

@@ -121,6 +121,10 @@ func TestNetnsExec(t *testing.T) {
 	if code != 5 || err != nil || stdout.String() != "to stdout\n" || stderr.String() != "to stderr\n" {
 		t.Errorf("exit: %d %v %q %q", code, err, &stdout, &stderr)
 	}
+	var both Output
+	if _, err := host.Exec(ctx, id, []string{"program", "exit", "5"}, Streams{Stdout: &both, Stderr: &both}); err != nil || len(both.Bytes()) != len("to stdout\nto stderr\n") {
+		t.Errorf("both streams: %q %v", both.Bytes(), err)
+	}
 	stdout.Reset()
 	code, err = host.Exec(ctx, id, []string{"program", "cat"}, Streams{Stdin: strings.NewReader("hello"), Stdout: &stdout})
 	if code != 0 || err != nil || stdout.String() != "hello" {

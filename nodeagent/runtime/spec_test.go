@@ -3,6 +3,7 @@ package runtime
 import (
 	"encoding/json"
 	"flag"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -78,6 +79,25 @@ func TestCapabilities(t *testing.T) {
 		if len(got) != test.count || test.with != "" && !strings.Contains(text, test.with+" ") || test.not != "" && strings.Contains(text, test.not+" ") {
 			t.Errorf("%s: %v", test.name, got)
 		}
+	}
+}
+
+func TestBoundingSet(t *testing.T) {
+	for status, want := range map[string]string{
+		"CapInh:\t0\nCapBnd:\t0000000000000021\nCapAmb:\t0\n": "CHOWN KILL",
+		"CapBnd:\t0000000000000000\n":                         "",
+		"":                                                    strings.Join(capabilityNames, " "),
+	} {
+		if got := strings.Join(boundingSet(status), " "); got != want {
+			t.Errorf("%q: %s", status, got)
+		}
+	}
+}
+
+func TestOutput(t *testing.T) {
+	var output Output
+	if _, err := io.Copy(&output, strings.NewReader(strings.Repeat("x", 2*mostOutput))); err != nil || len(output.Bytes()) != mostOutput {
+		t.Errorf("%d bytes, %v", len(output.Bytes()), err)
 	}
 }
 
