@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"context"
 	"io"
+	"net"
 	"os"
 	"strings"
 
@@ -9,6 +11,8 @@ import (
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 	basecli "k8s.io/component-base/cli"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/kubectl/pkg/cmd"
 	"k8s.io/kubectl/pkg/cmd/plugin"
 	cmdutil "k8s.io/kubectl/pkg/cmd/util"
@@ -106,17 +110,22 @@ func markOwn(command *cobra.Command) {
 
 func isOwn(command *cobra.Command) bool { return command.Annotations[ownAnnotation] != "" }
 
-// configFlags are kubectl's connection flags. Where none is given they lead to this machine's cluster: by its own kubeconfig
-// for root, by the context that `up` wrote for everybody else.
+// configFlags are kubectl's connection flags. Where neither one nor $KUBECONFIG says more they lead to this machine's cluster: by
+// its own kubeconfig for root, by the context that `up` wrote for everybody else.
 func configFlags() *genericclioptions.ConfigFlags {
 	flags := genericclioptions.NewConfigFlags(true).WithDeprecatedPasswordFlag().WithDiscoveryBurst(300).WithDiscoveryQPS(50.0)
-	if os.Getenv("KUBECONFIG") != "" {
+	defaults, err := clientcmd.NewDefaultClientConfigLoadingRules().Load()
+	elsewhere := err != nil || defaults.CurrentContext != "" // it leads there, or the verb tells what is wrong with it
+	if elsewhere && os.Getenv("KUBECONFIG") != "" {
 		return flags
 	}
 	name := defaultName()
 	c, err := cluster.Load(name)
 	if err != nil {
-		return flags // kubectl's own defaults: there is no cluster here, but perhaps elsewhere
+		if !elsewhere {
+			flags = flags.WithWrapConfigFn(sayInsteadOfDialling(err))
+		}
+		return flags
 	}
 	if file, err := os.Open(c.Kubeconfig()); err == nil {
 		file.Close()
@@ -124,7 +133,21 @@ func configFlags() *genericclioptions.ConfigFlags {
 		flags.KubeConfig = &path
 		return flags
 	}
-	context := cluster.ContextName(name)
-	flags.Context = &context
+	contextName := cluster.ContextName(name)
+	flags.Context = &contextName
 	return flags
 }
+
+// sayInsteadOfDialling makes requests fail with the reason why there is no cluster, where kubectl would try a server on its
+// default port: what a flag names is tried as ever.
+func sayInsteadOfDialling(reason error) func(*rest.Config) *rest.Config {
+	return func(config *rest.Config) *rest.Config {
+		if config.Host == defaultHost {
+			config.Dial = func(context.Context, string, string) (net.Conn, error) { return nil, reason }
+		}
+		return config
+	}
+}
+
+// defaultHost is the server that kubectl tries when nothing names one.
+const defaultHost = "http://localhost:8080"

@@ -89,7 +89,7 @@ func up(ctx context.Context, out io.Writer, options cluster.UpOptions) error {
 	}
 	c, err := cluster.Up(ctx, options)
 	if errors.Is(err, cluster.ErrRunning) {
-		fmt.Fprintf(out, "Cluster %q is already running; nothing was changed. See `kubelite status`.\n", c.Name())
+		fmt.Fprintf(out, "Cluster %q is already running; nothing was changed. See `kubelite status`. Your kubectl context is %q.\n", c.Name(), cluster.ContextName(c.Name()))
 		return nil
 	}
 	if err != nil {

@@ -79,11 +79,34 @@ func UserKubeconfig() (string, error) {
 	return filepath.Join(home, ".kube", "config"), nil
 }
 
-// addContext writes the context of the cluster's own kubeconfig into the calling user's and makes it the current one.
-func addContext(cluster string, own *api.Config) error {
+// occasion says when addContext writes.
+type occasion int
+
+const (
+	always  occasion = iota
+	missing          // if the context is not there, or there is no current one
+)
+
+// addContext writes the cluster's context into the calling user's kubeconfig and makes it the current one.
+func (c *Cluster) addContext(when occasion) error {
+	own, err := clientcmd.LoadFromFile(c.Kubeconfig())
+	if err != nil {
+		return fmt.Errorf("read the kubeconfig of cluster %q: %w", c.Name(), err)
+	}
+	if err := addContext(c.Name(), own, when); err != nil {
+		return fmt.Errorf("cluster %q is up, but your kubeconfig does not lead to it: %w", c.Name(), err)
+	}
+	return nil
+}
+
+// addContext writes the context of a cluster's own kubeconfig into the calling user's.
+func addContext(cluster string, own *api.Config, when occasion) error {
 	context := own.Contexts[own.CurrentContext]
 	return changeUserKubeconfig(func(config *api.Config) bool {
 		name := ContextName(cluster)
+		if when == missing && config.Contexts[name] != nil && config.CurrentContext != "" {
+			return false
+		}
 		config.Clusters[name] = own.Clusters[context.Cluster]
 		config.AuthInfos[name] = own.AuthInfos[context.AuthInfo]
 		config.Contexts[name] = &api.Context{Cluster: name, AuthInfo: name}

@@ -55,7 +55,7 @@ func TestAddAndRemoveContext(t *testing.T) {
 	for name, content := range map[string]string{"no file": "", "another cluster's": others} {
 		t.Run(name, func(t *testing.T) {
 			path := userKubeconfig(t, content)
-			if err := addContext("test", own("kubelite-test")); err != nil {
+			if err := addContext("test", own("kubelite-test"), always); err != nil {
 				t.Fatal(err)
 			}
 			info, err := os.Stat(path)
@@ -116,7 +116,7 @@ func TestRemoveContextMakesNothing(t *testing.T) {
 
 func TestDamagedUserKubeconfig(t *testing.T) {
 	path := userKubeconfig(t, "clusters: {")
-	err := addContext("test", own("kubelite-test"))
+	err := addContext("test", own("kubelite-test"), always)
 	if err == nil || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "mend or remove that file") {
 		t.Errorf("it says %v", err)
 	}
@@ -132,7 +132,7 @@ func TestContextsOfManyClusters(t *testing.T) {
 	var work sync.WaitGroup
 	for _, name := range names {
 		work.Go(func() {
-			if err := addContext(name, own(ContextName(name))); err != nil {
+			if err := addContext(name, own(ContextName(name)), always); err != nil {
 				t.Error(err)
 			}
 		})
@@ -152,7 +152,7 @@ func TestSudo(t *testing.T) {
 	netnstest.RequireRoot(t) // only root can give files to others
 	path := userKubeconfig(t, "")
 	t.Setenv("SUDO_UID", "1") // daemon, on every Debian
-	if err := addContext("test", own("kubelite-test")); err != nil {
+	if err := addContext("test", own("kubelite-test"), always); err != nil {
 		t.Fatal(err)
 	}
 	for _, made := range []string{path, filepath.Dir(path)} {

@@ -12,7 +12,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
-	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/kubelite/kubelite/cli/lab"
 	"github.com/kubelite/kubelite/internal/netns"
@@ -30,7 +29,8 @@ type UpOptions struct {
 	Step func(what string, took time.Duration)
 }
 
-// ErrRunning is returned by Up when all of the cluster runs already and nothing was done.
+// ErrRunning is returned by Up when all of the cluster runs already and nothing was done, but for the caller's kubeconfig if it had
+// no way to the cluster.
 var ErrRunning = errors.New("the cluster is already running")
 
 // Up makes the cluster, or resumes it: what runs is left alone, what is missing is started. It returns when the API answers,
@@ -54,6 +54,9 @@ func Up(ctx context.Context, options UpOptions) (*Cluster, error) {
 		return nil, err
 	}
 	if c.running() {
+		if err := c.addContext(missing); err != nil {
+			return nil, err
+		}
 		return c, ErrRunning
 	}
 	step("checked this machine", started)
@@ -87,14 +90,7 @@ func Up(ctx context.Context, options UpOptions) (*Cluster, error) {
 	if err := errors.Join(failure, atHand.done()); err != nil {
 		return nil, err
 	}
-	own, err := clientcmd.LoadFromFile(c.Kubeconfig())
-	if err != nil {
-		return nil, fmt.Errorf("read the kubeconfig of cluster %q: %w", c.Name(), err)
-	}
-	if err := addContext(c.Name(), own); err != nil {
-		return nil, fmt.Errorf("cluster %q is up, but your kubeconfig does not lead to it: %w", c.Name(), err)
-	}
-	return c, nil
+	return c, c.addContext(always)
 }
 
 // settle decides on the cluster's settings: those it has, or for a new one those asked for. A cluster whose server never ran is
