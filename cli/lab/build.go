@@ -6,9 +6,11 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	vnetns "github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 
 	"github.com/kubelite/kubelite/internal/netns"
 )
@@ -16,14 +18,27 @@ import (
 // bridgeName is the switch's bridge in its own namespace.
 const bridgeName = "switch0"
 
-// Built says whether every namespace of the lab is there.
+// Built says whether Build would find nothing to make: every namespace is there, and every host is plugged into the switch.
 func (n Network) Built() bool {
+	if !netns.Exists(n.namespace("switch")) {
+		return false
+	}
+	handle, close, err := handleAt(n.SwitchNetNS())
+	if err != nil {
+		return false
+	}
+	defer close()
+	bridge, err := handle.LinkByName(bridgeName)
+	if err != nil {
+		return false
+	}
 	for _, place := range n.places() {
-		if !netns.Exists(n.namespace(place.name)) {
+		port, err := handle.LinkByName(place.name)
+		if err != nil || port.Attrs().MasterIndex != bridge.Attrs().Index || !netns.Exists(n.namespace(place.name)) {
 			return false
 		}
 	}
-	return netns.Exists(n.namespace("switch"))
+	return true
 }
 
 type place struct {
@@ -40,8 +55,8 @@ func (n Network) places() []place {
 	return places
 }
 
-// Build makes what is missing of the lab: the switch, the laptop, the nodes. It is idempotent. A host that was left half-made
-// is made anew.
+// Build makes what is missing of the lab: the switch, the laptop, the nodes. It is idempotent, and leaves what is right as it is,
+// with the processes in it.
 func (n Network) Build() error {
 	if err := n.buildSwitch(); err != nil {
 		return fmt.Errorf("build the lab's switch: %w", err)
@@ -53,6 +68,41 @@ func (n Network) Build() error {
 		}
 		if err != nil {
 			return fmt.Errorf("build the lab's %s: %w", place.name, err)
+		}
+	}
+	for _, place := range n.places() {
+		if err := n.waitForCarrier(netns.Path(n.namespace(place.name)), cable{port: place.name, peer: "eth0"}); err != nil {
+			return fmt.Errorf("build the lab's %s: %w", place.name, err)
+		}
+	}
+	return nil
+}
+
+// carrierTimeout bounds the wait for a cable; the kernel needs a few milliseconds.
+const carrierTimeout = 5 * time.Second
+
+// waitForCarrier waits until both ends of the cable carry packets. The kernel opens them some time after they were set up, and what
+// is sent before is lost: an ARP request, which would be repeated only after a second.
+func (n Network) waitForCarrier(path string, c cable) error {
+	deadline := time.Now().Add(carrierTimeout)
+	for _, end := range []struct{ path, name string }{{n.SwitchNetNS(), bridgeName}, {n.SwitchNetNS(), c.port}, {path, c.peer}} {
+		handle, close, err := handleAt(end.path)
+		if err != nil {
+			return err
+		}
+		defer close()
+		for {
+			link, err := handle.LinkByName(end.name)
+			if err != nil {
+				return fmt.Errorf("wait for link %s: %w", end.name, err)
+			}
+			if link.Attrs().OperState == netlink.OperUp {
+				break
+			}
+			if time.Now().After(deadline) {
+				return fmt.Errorf("link %s is %s for %s", end.name, link.Attrs().OperState, carrierTimeout)
+			}
+			time.Sleep(time.Millisecond)
 		}
 	}
 	return nil
@@ -80,7 +130,8 @@ func (n Network) buildSwitch() error {
 	defer close()
 	bridge, err := handle.LinkByName(bridgeName)
 	if errors.As(err, &netlink.LinkNotFoundError{}) {
-		if err := handle.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: bridgeName}}); err != nil {
+		attributes := netlink.LinkAttrs{Name: bridgeName, HardwareAddr: hardwareAddress(n.Server)}
+		if err := handle.LinkAdd(&netlink.Bridge{LinkAttrs: attributes}); err != nil {
 			return fmt.Errorf("add bridge: %w", err)
 		}
 		bridge, err = handle.LinkByName(bridgeName)
@@ -103,24 +154,16 @@ func (n Network) buildSwitch() error {
 
 // buildHost makes a namespace with an eth0 that is plugged into the switch.
 func (n Network) buildHost(host place) error {
-	name := n.namespace(host.name)
-	if netns.Exists(name) {
-		handle, close, err := handleAt(netns.Path(name))
-		if err != nil {
+	path := netns.Path(n.namespace(host.name))
+	if !netns.Exists(n.namespace(host.name)) {
+		if err := remake(n.namespace(host.name)); err != nil {
 			return err
 		}
-		defer close()
-		if link, err := handle.LinkByName("eth0"); err == nil {
-			return n.configureHost(handle, link, host.address)
-		}
 	}
-	if err := remake(name); err != nil {
+	if err := n.plug(path, cable{port: host.name, peer: "eth0", address: host.address}); err != nil {
 		return err
 	}
-	if err := n.plug(netns.Path(name), host.name, "eth0"); err != nil {
-		return err
-	}
-	handle, close, err := handleAt(netns.Path(name))
+	handle, close, err := handleAt(path)
 	if err != nil {
 		return err
 	}
@@ -132,41 +175,85 @@ func (n Network) buildHost(host place) error {
 	return n.configureHost(handle, link, host.address)
 }
 
-// plug joins the namespace at path to the switch by a veth pair: port on the switch, peer in the namespace. An empty path is
-// the caller's namespace.
-func (n Network) plug(path, port, peer string) error {
+// cable is a veth pair between the switch and a host: port is its end on the switch, peer the one in the host's namespace.
+type cable struct {
+	port, peer string
+	address    netip.Addr // of the host
+}
+
+// plug makes the cable to the namespace at path, or plugs the one that is there into the switch. An empty path is the caller's
+// namespace.
+func (n Network) plug(path string, c cable) error {
 	handle, close, err := handleAt(n.SwitchNetNS())
 	if err != nil {
 		return err
 	}
 	defer close()
+	bridge, err := handle.LinkByName(bridgeName)
+	if err != nil {
+		return err
+	}
+	if err := n.layCable(handle, path, c); err != nil {
+		return err
+	}
+	port, err := handle.LinkByName(c.port)
+	if err != nil {
+		return fmt.Errorf("find port %s of the switch: %w", c.port, err)
+	}
+	if port.Attrs().MasterIndex != bridge.Attrs().Index {
+		if err := handle.LinkSetMaster(port, bridge); err != nil {
+			return fmt.Errorf("plug %s into the switch: %w", c.port, err)
+		}
+	}
+	return handle.LinkSetUp(port)
+}
+
+// layCable makes the veth pair if it is not there. Ends that lead elsewhere, as after a namespace was deleted by hand, are in its
+// way: the kernel deletes them when it gets round to it.
+func (n Network) layCable(handle *netlink.Handle, path string, c cable) error {
+	host, close, err := handleAt(path)
+	if err != nil {
+		return err
+	}
+	defer close()
+	port, portErr := handle.LinkByName(c.port)
+	peer, peerErr := host.LinkByName(c.peer)
+	if portErr == nil && peerErr == nil && port.Attrs().ParentIndex == peer.Attrs().Index && peer.Attrs().ParentIndex == port.Attrs().Index {
+		return nil
+	}
+	for _, end := range []struct {
+		handle *netlink.Handle
+		name   string
+	}{{handle, c.port}, {host, c.peer}} {
+		stale, err := end.handle.LinkByName(end.name)
+		if err == nil {
+			err = end.handle.LinkDel(stale)
+		}
+		if err != nil && !errors.As(err, &netlink.LinkNotFoundError{}) && !errors.Is(err, unix.ENODEV) {
+			return fmt.Errorf("delete stale end %s of a cable: %w", end.name, err)
+		}
+	}
 	target, err := open(path)
 	if err != nil {
 		return err
 	}
 	defer target.Close()
-	if stale, err := handle.LinkByName(port); err == nil { // its other end went with a namespace a moment ago
-		if err := handle.LinkDel(stale); err != nil && !errors.As(err, &netlink.LinkNotFoundError{}) {
-			return fmt.Errorf("delete stale port %s: %w", port, err)
-		}
-	}
-	bridge, err := handle.LinkByName(bridgeName)
-	if err != nil {
-		return err
-	}
 	veth := &netlink.Veth{
-		LinkAttrs:     netlink.LinkAttrs{Name: port, MasterIndex: bridge.Attrs().Index},
-		PeerName:      peer,
-		PeerNamespace: netlink.NsFd(int(target)),
+		LinkAttrs:        netlink.LinkAttrs{Name: c.port},
+		PeerName:         c.peer,
+		PeerHardwareAddr: hardwareAddress(c.address),
+		PeerNamespace:    netlink.NsFd(int(target)),
 	}
 	if err := handle.LinkAdd(veth); err != nil {
-		return fmt.Errorf("add veth %s: %w", port, err)
+		return fmt.Errorf("add veth %s: %w", c.port, err)
 	}
-	link, err := handle.LinkByName(port)
-	if err != nil {
-		return err
-	}
-	return handle.LinkSetUp(link)
+	return nil
+}
+
+// hardwareAddress is 0a:58 and the four bytes of the IPv4 address, as CNI plugins have it: a host that is made anew has the address
+// that the others remember.
+func hardwareAddress(address netip.Addr) net.HardwareAddr {
+	return append(net.HardwareAddr{0x0a, 0x58}, address.AsSlice()...)
 }
 
 // configureHost configures a host's link and its way to everything else: a node sends to a ClusterIP only where it has a route for
@@ -211,7 +298,7 @@ func remake(name string) error {
 // open opens the namespace at path; an empty path is the caller's.
 func open(path string) (vnetns.NsHandle, error) {
 	if path == "" {
-		path = fmt.Sprintf("/proc/%d/ns/net", os.Getpid())
+		path = "/proc/thread-self/ns/net"
 	}
 	return vnetns.GetFromPath(path)
 }

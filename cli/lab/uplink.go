@@ -20,10 +20,8 @@ func (n Network) uplinkName() string {
 // ConnectUplink joins the caller's (root) namespace to the underlay by one veth, so that the machine's own programs reach
 // node ports and load balancers. It is idempotent.
 func (n Network) ConnectUplink() error {
-	if _, err := netlink.LinkByName(n.uplinkName()); err != nil {
-		if err := n.plug("", "uplink", n.uplinkName()); err != nil {
-			return fmt.Errorf("connect the uplink: %w", err)
-		}
+	if err := n.plug("", cable{port: "uplink", peer: n.uplinkName(), address: n.Uplink()}); err != nil {
+		return fmt.Errorf("connect the uplink: %w", err)
 	}
 	link, err := netlink.LinkByName(n.uplinkName())
 	if err != nil {
@@ -34,6 +32,9 @@ func (n Network) ConnectUplink() error {
 		return fmt.Errorf("connect the uplink: set address %s: %w", n.Uplink(), err)
 	}
 	if err := netlink.LinkSetUp(link); err != nil {
+		return fmt.Errorf("connect the uplink: %w", err)
+	}
+	if err := n.waitForCarrier("", cable{port: "uplink", peer: n.uplinkName()}); err != nil {
 		return fmt.Errorf("connect the uplink: %w", err)
 	}
 	return nil
