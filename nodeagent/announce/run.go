@@ -8,14 +8,12 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
-	corelisters "k8s.io/client-go/listers/core/v1"
-	discoverylisters "k8s.io/client-go/listers/discovery/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
+
+	"github.com/kubelite/kubelite/internal/mirror"
 )
 
 // Config is what an announcer needs to know.
@@ -49,14 +47,8 @@ func run(ctx context.Context, config Config, client kubernetes.Interface) error 
 	go func() { served <- responder.serve() }() // ends with close
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
-	w, err := newWatch(watching, client)
-	if err != nil {
-		responder.close()
-		<-served
-		return err
-	}
-	defer w.factory.Shutdown()
-	defer stop()
+	w := newWatch(watching, client)
+
 	for {
 		select {
 		case <-ctx.Done():
@@ -72,82 +64,87 @@ func run(ctx context.Context, config Config, client kubernetes.Interface) error 
 	}
 }
 
+// byService finds the EndpointSlices of NAMESPACE/NAME.
+const byService = "service"
+
 // watch follows what decides who answers.
 type watch struct {
-	factory  informers.SharedInformerFactory
-	services corelisters.ServiceLister
-	nodes    corelisters.NodeLister
-	slices   discoverylisters.EndpointSliceLister
-	synced   []cache.InformerSynced
-	changed  chan struct{} // holds one token while something has changed
+	services, nodes, slices *mirror.Mirror
+	changed                 chan struct{} // holds one token while something has changed
 }
 
-func newWatch(ctx context.Context, client kubernetes.Interface) (*watch, error) {
-	factory := informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithTransform(essence))
-	w := &watch{
-		factory:  factory,
-		services: factory.Core().V1().Services().Lister(),
-		nodes:    factory.Core().V1().Nodes().Lister(),
-		slices:   factory.Discovery().V1().EndpointSlices().Lister(),
-		changed:  make(chan struct{}, 1),
+// newWatch starts to watch, until ctx is done.
+func newWatch(ctx context.Context, client kubernetes.Interface) *watch {
+	w := &watch{changed: make(chan struct{}, 1)}
+	options := mirror.Options{Transform: essence, Changed: func(any) { w.wake() }}
+	w.services = mirror.New(client, client.CoreV1().Services(metav1.NamespaceAll), &corev1.Service{}, options)
+	w.nodes = mirror.New(client, client.CoreV1().Nodes(), &corev1.Node{}, options)
+	options.Indexers = cache.Indexers{byService: serviceIndex}
+	w.slices = mirror.New(client, client.DiscoveryV1().EndpointSlices(metav1.NamespaceAll), &discoveryv1.EndpointSlice{}, options)
+	for _, mirror := range w.mirrors() {
+		go mirror.Run(ctx)
+		go func() { // the last list may be empty, and change nothing; ends with ctx
+			select {
+			case <-mirror.Synced():
+				w.wake()
+			case <-ctx.Done():
+			}
+		}()
 	}
-	wake := func() {
-		select {
-		case w.changed <- struct{}{}:
-		default:
-		}
+	return w
+}
+
+func (w *watch) mirrors() []*mirror.Mirror { return []*mirror.Mirror{w.services, w.nodes, w.slices} }
+
+func (w *watch) wake() {
+	select {
+	case w.changed <- struct{}{}:
+	default:
 	}
-	for _, informer := range []cache.SharedIndexInformer{
-		factory.Core().V1().Services().Informer(), factory.Core().V1().Nodes().Informer(), factory.Discovery().V1().EndpointSlices().Informer(),
-	} {
-		handled, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
-			AddFunc: func(any) { wake() }, UpdateFunc: func(_, _ any) { wake() }, DeleteFunc: func(any) { wake() },
-		})
-		if err != nil {
-			return nil, fmt.Errorf("watch load balancer addresses: %w", err)
-		}
-		w.synced = append(w.synced, handled.HasSynced)
-	}
-	factory.StartWithContext(ctx)
-	go func() { // ends with ctx
-		if cache.WaitForCacheSync(ctx.Done(), w.synced...) {
-			wake()
-		}
-	}()
-	return w, nil
 }
 
 // update announces this node's addresses as things stand. It does nothing before all of them are known: with half of the
 // nodes seen, a wrong one would answer.
 func (w *watch) update(node string, responder *responder) {
-	for _, synced := range w.synced {
-		if !synced() {
+	for _, mirror := range w.mirrors() {
+		if !mirror.HasSynced() {
 			return
 		}
 	}
-	services, err := w.services.List(labels.Everything())
-	if err != nil {
-		slog.Error("list Services", "error", err)
-		return
-	}
-	nodes, err := w.nodes.List(labels.Everything())
-	if err != nil {
-		slog.Error("list Nodes", "error", err)
-		return
-	}
+	services, nodes := objects[*corev1.Service](w.services), objects[*corev1.Node](w.nodes)
 	added, removed := responder.announce(addressesOf(node, services, nodes, w.slicesOf))
 	if len(added)+len(removed) > 0 {
 		slog.Info("load balancer addresses of this node changed", "added", added, "removed", removed)
 	}
 }
 
-func (w *watch) slicesOf(service *corev1.Service) []*discoveryv1.EndpointSlice {
-	selector := labels.SelectorFromSet(labels.Set{discoveryv1.LabelServiceName: service.Name})
-	found, err := w.slices.EndpointSlices(service.Namespace).List(selector)
-	if err != nil {
-		slog.Error("list EndpointSlices", "error", err)
+// objects are all that a mirror holds.
+func objects[T any](mirror *mirror.Mirror) []T {
+	list := mirror.Objects().List()
+	typed := make([]T, 0, len(list))
+	for _, object := range list {
+		typed = append(typed, object.(T))
 	}
-	return found
+	return typed
+}
+
+func (w *watch) slicesOf(service *corev1.Service) []*discoveryv1.EndpointSlice {
+	found, err := w.slices.Objects().ByIndex(byService, service.Namespace+"/"+service.Name)
+	if err != nil {
+		slog.Error("look up EndpointSlices", "service", service.Namespace+"/"+service.Name, "error", err)
+	}
+	endpointSlices := make([]*discoveryv1.EndpointSlice, 0, len(found))
+	for _, slice := range found {
+		endpointSlices = append(endpointSlices, slice.(*discoveryv1.EndpointSlice))
+	}
+	return endpointSlices
+}
+
+func serviceIndex(object any) ([]string, error) {
+	if slice, ok := object.(*discoveryv1.EndpointSlice); ok {
+		return []string{slice.Namespace + "/" + slice.Labels[discoveryv1.LabelServiceName]}, nil
+	}
+	return nil, nil
 }
 
 // essence reduces an object to what election.go reads, before it is kept.
