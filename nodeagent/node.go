@@ -26,7 +26,7 @@ const (
 	statusPeriod  = 5 * time.Minute
 	leasePeriod   = 10 * time.Second
 	leaseDuration = 40 // seconds
-	longestPause  = 5 * time.Second
+	longestPause  = time.Second
 )
 
 // node keeps this machine's Node object: it registers it, and writes its status when something has changed and every five minutes.

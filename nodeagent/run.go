@@ -14,19 +14,15 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/fields"
-	"k8s.io/apimachinery/pkg/labels"
 	apiruntime "k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/scheme"
 	typed "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/record"
 
+	"github.com/kubelite/kubelite/internal/mirror"
 	"github.com/kubelite/kubelite/nodeagent/objects"
 	"github.com/kubelite/kubelite/nodeagent/pods"
 	"github.com/kubelite/kubelite/nodeagent/prober"
@@ -75,9 +71,10 @@ type agent struct {
 	machine  machine
 	node     *node
 
-	nodes     informers.SharedInformerFactory // and Services
-	podCIDR   chan netip.Prefix               // of one place: as soon as it is known
-	routes    chan struct{}                   // of one place: nodes have changed
+	nodes     *mirror.Mirror // all of them
+	services  *mirror.Mirror
+	podCIDR   chan netip.Prefix // of one place: as soon as it is known
+	routes    chan struct{}     // of one place: nodes have changed
 	listener  net.Listener
 	clientCAs *x509.CertPool
 	failed    chan error
@@ -100,12 +97,12 @@ func run(ctx context.Context, config Config, client kubernetes.Interface, backen
 	var running sync.WaitGroup
 	running.Go(func() { a.node.run(ctx) })
 	running.Go(func() { a.node.renewLease(ctx) })
-	if err := a.watchNodes(); err != nil {
-		return err
-	}
-	services := a.nodes.Core().V1().Services()
-	services.Informer()
-	a.nodes.StartWithContext(ctx)
+	a.nodes = mirror.New(client, client.CoreV1().Nodes(), &v1.Node{}, mirror.Options{
+		Transform: objects.StripManagedFields, Changed: func(object any) { a.nodeChanged(object.(*v1.Node)) },
+	})
+	a.services = mirror.New(client, client.CoreV1().Services(metav1.NamespaceAll), &v1.Service{}, mirror.Options{Transform: objects.StripManagedFields})
+	running.Go(func() { a.nodes.Run(ctx) })
+	running.Go(func() { a.services.Run(ctx) })
 	running.Go(func() { a.keepRoutes(ctx) })
 	running.Go(func() {
 		if err := a.runPods(ctx); err != nil {
@@ -118,7 +115,6 @@ func run(ctx context.Context, config Config, client kubernetes.Interface, backen
 		cancel()
 	}
 	running.Wait()
-	a.nodes.Shutdown()
 	return err
 }
 
@@ -143,65 +139,40 @@ func prepare(ctx context.Context, config Config, client kubernetes.Interface, ba
 	}
 	return &agent{
 		Config: config, client: client, backend: backend, machine: machine, clientCAs: pool, listener: listener,
-		nodes:   informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithTransform(stripManagedFields)),
 		podCIDR: make(chan netip.Prefix, 1), routes: make(chan struct{}, 1), failed: make(chan error, 2),
 	}, nil
 }
 
-// stripManagedFields keeps what the agent never reads out of its memory.
-func stripManagedFields(object any) (any, error) {
-	if accessor, err := meta.Accessor(object); err == nil {
-		accessor.SetManagedFields(nil)
-	}
-	return object, nil
-}
-
-// watchNodes follows all nodes: this one for its podCIDR, the others for routes.
-func (a *agent) watchNodes() error {
-	changed := func(object any) {
-		if object, ok := object.(*v1.Node); ok && object.Name == a.NodeName {
-			a.node.observe(object)
-			if network, known := podCIDR(object); known {
+// nodeChanged takes a node that came, changed or went: this one for its podCIDR, the others for routes.
+func (a *agent) nodeChanged(node *v1.Node) {
+	if node.Name == a.NodeName {
+		current, exists, err := a.nodes.Objects().Get(node)
+		if err != nil || !exists {
+			a.node.observe(nil)
+		} else {
+			a.node.observe(current.(*v1.Node))
+			if network, known := podCIDR(current.(*v1.Node)); known {
 				select {
 				case a.podCIDR <- network:
 				default:
 				}
 			}
 		}
-		select {
-		case a.routes <- struct{}{}:
-		default:
-		}
 	}
-	_, err := a.nodes.Core().V1().Nodes().Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc:    changed,
-		UpdateFunc: func(_, object any) { changed(object) },
-		DeleteFunc: func(object any) {
-			if object, ok := object.(*v1.Node); ok && object.Name == a.NodeName {
-				a.node.observe(nil)
-			}
-			changed(nil)
-		},
-	})
-	if err != nil {
-		return fmt.Errorf("watch nodes: %w", err)
+	select {
+	case a.routes <- struct{}{}:
+	default:
 	}
-	return nil
 }
 
 // keepRoutes makes the routes to the other nodes' Pods follow the Node objects until ctx is done.
 func (a *agent) keepRoutes(ctx context.Context) {
-	nodes := a.nodes.Core().V1().Nodes()
-	if !cache.WaitFor(ctx, "", nodes.Informer().HasSyncedChecker()) {
+	if !waitFor(ctx, a.nodes) {
 		return
 	}
 	for {
 		var again <-chan time.Time
-		all, err := nodes.Lister().List(labels.Everything())
-		if err == nil {
-			err = a.backend.SetRoutes(routesTo(all, a.NodeName))
-		}
-		if err != nil {
+		if err := a.backend.SetRoutes(routesTo(objectsOf[*v1.Node](a.nodes), a.NodeName)); err != nil {
 			slog.Error("set routes to other nodes", "error", err)
 			again = time.After(time.Second)
 		}
@@ -212,6 +183,26 @@ func (a *agent) keepRoutes(ctx context.Context) {
 		case <-again:
 		}
 	}
+}
+
+// waitFor waits for the mirror's first complete list; it is false if ctx is done before.
+func waitFor(ctx context.Context, mirror *mirror.Mirror) bool {
+	select {
+	case <-mirror.Synced():
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// objectsOf are all that a mirror holds.
+func objectsOf[T any](mirror *mirror.Mirror) []T {
+	list := mirror.Objects().List()
+	typed := make([]T, 0, len(list))
+	for _, object := range list {
+		typed = append(typed, object.(T))
+	}
+	return typed
 }
 
 // startRuntime waits for the node's Pod network and readies it; it tries until it succeeds or ctx is done.
@@ -247,8 +238,7 @@ func (a *agent) runPods(ctx context.Context) error {
 		return err
 	}
 	runtime := a.startRuntime(ctx)
-	services := a.nodes.Core().V1().Services()
-	if runtime == nil || !cache.WaitFor(ctx, "", services.Informer().HasSyncedChecker()) {
+	if runtime == nil || !waitFor(ctx, a.services) {
 		return nil
 	}
 	loop := a.newLoop(ctx, runtime)
@@ -259,22 +249,14 @@ func (a *agent) runPods(ctx context.Context) error {
 			a.failed <- err
 		}
 	})
-	own := informers.NewSharedInformerFactoryWithOptions(a.client, 0, informers.WithTransform(stripManagedFields),
-		informers.WithTweakListOptions(func(options *metav1.ListOptions) {
-			options.FieldSelector = fields.OneTermEqualSelector("spec.nodeName", a.NodeName).String()
-		}))
-	informer := own.Core().V1().Pods().Informer()
-	own.StartWithContext(ctx)
-	err = loop.Run(ctx, informer)
+	err = loop.Run(ctx)
 	running.Wait()
-	own.Shutdown()
 	return err
 }
 
 func (a *agent) newLoop(ctx context.Context, runtime runtime.Runtime) *pods.Loop {
 	var loop *pods.Loop
 	references := objects.New(ctx, a.client, func(namespace string) { loop.ObjectChanged(namespace) })
-	services := a.nodes.Core().V1().Services().Lister()
 	var servers []string
 	for _, server := range a.ClusterDNS {
 		servers = append(servers, server.String())
@@ -283,7 +265,7 @@ func (a *agent) newLoop(ctx context.Context, runtime runtime.Runtime) *pods.Loop
 		Client: a.client, Runtime: runtime, Images: a.backend.Images(), Objects: references, Recorder: a.recorder,
 		Volumes:  volumes.New(volumes.Config{Client: a.client, Objects: references, Dir: a.podDir(), RunDir: a.volumeDir()}),
 		Prober:   prober.New(execProbe(runtime)),
-		Services: func() []*v1.Service { all, _ := services.List(labels.Everything()); return all }, // a cache's List has no errors
+		Services: func() []*v1.Service { return objectsOf[*v1.Service](a.services) },
 		NodeName: a.NodeName, NodeIP: a.NodeIP.String(), PodDir: a.podDir(), LogDir: a.logDir(),
 		DNS:         pods.DNS{Servers: servers, Domain: a.ClusterDomain, HostConfig: a.ResolvConf},
 		Allocatable: a.machine.capacity, MemoryCapacity: a.machine.capacity.Memory().Value(),

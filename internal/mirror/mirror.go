@@ -28,6 +28,8 @@ type Resource[L runtime.Object] interface {
 type Options struct {
 	// LabelSelector chooses the objects; empty for all.
 	LabelSelector string
+	// FieldSelector chooses the objects as well; empty for all.
+	FieldSelector string
 	// Indexers are those of the local copy; nil for none.
 	Indexers cache.Indexers
 	// Transform changes each object before it is kept, as client-go's informers do it; nil to keep all of it.
@@ -52,11 +54,11 @@ func New[L runtime.Object](client kubernetes.Interface, resource Resource[L], ex
 	}
 	list := &cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, listOptions metav1.ListOptions) (runtime.Object, error) {
-			listOptions.LabelSelector = options.LabelSelector
+			listOptions.LabelSelector, listOptions.FieldSelector = options.LabelSelector, options.FieldSelector
 			return resource.List(ctx, listOptions)
 		},
 		WatchFuncWithContext: func(ctx context.Context, listOptions metav1.ListOptions) (watch.Interface, error) {
-			listOptions.LabelSelector = options.LabelSelector
+			listOptions.LabelSelector, listOptions.FieldSelector = options.LabelSelector, options.FieldSelector
 			return resource.Watch(ctx, listOptions)
 		},
 	}

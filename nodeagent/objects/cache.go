@@ -9,12 +9,11 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/tools/cache"
+
+	"github.com/kubelite/kubelite/internal/mirror"
 )
 
 const (
@@ -26,11 +25,10 @@ type key struct{ kind, namespace, name string }
 
 // entry is one object that Pods refer to.
 type entry struct {
-	pods       int
-	cancel     context.CancelFunc
-	controller cache.Controller
-	store      cache.Store
-	served     string // resource version of what was read directly
+	pods   int
+	cancel context.CancelFunc
+	mirror *mirror.Mirror
+	served string // resource version of what was read directly
 }
 
 // Cache may be used concurrently. Run's context ends its watches.
@@ -85,58 +83,32 @@ func (c *Cache) Unregister(uid types.UID) {
 func (c *Cache) watch(key key) *entry {
 	ctx, cancel := context.WithCancel(c.ctx)
 	entry := &entry{cancel: cancel}
-	only := func(options *metav1.ListOptions) {
-		options.FieldSelector = fields.OneTermEqualSelector("metadata.name", key.name).String()
-	}
-	source := &cache.ListWatch{}
-	var example runtime.Object
-	if key.kind == configMaps {
-		example = &v1.ConfigMap{}
-		source.ListWithContextFunc = func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
-			only(&options)
-			return c.client.CoreV1().ConfigMaps(key.namespace).List(ctx, options)
-		}
-		source.WatchFuncWithContext = func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
-			only(&options)
-			return c.client.CoreV1().ConfigMaps(key.namespace).Watch(ctx, options)
-		}
-	} else {
-		example = &v1.Secret{}
-		source.ListWithContextFunc = func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
-			only(&options)
-			return c.client.CoreV1().Secrets(key.namespace).List(ctx, options)
-		}
-		source.WatchFuncWithContext = func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
-			only(&options)
-			return c.client.CoreV1().Secrets(key.namespace).Watch(ctx, options)
-		}
-	}
-	notice := func(object any) {
-		if accessor, err := meta.Accessor(object); err == nil {
-			c.mutex.Lock()
-			known := entry.served != "" && entry.served == accessor.GetResourceVersion()
-			c.mutex.Unlock()
-			if known || accessor.GetName() != key.name {
-				return
+	options := mirror.Options{
+		FieldSelector: fields.OneTermEqualSelector("metadata.name", key.name).String(),
+		Transform:     StripManagedFields,
+		Changed: func(object any) {
+			if accessor, err := meta.Accessor(object); err == nil {
+				c.mutex.Lock()
+				known := entry.served != "" && entry.served == accessor.GetResourceVersion()
+				c.mutex.Unlock()
+				if known || accessor.GetName() != key.name {
+					return
+				}
 			}
-		}
-		c.changed(key.namespace)
-	}
-	entry.store, entry.controller = cache.NewInformerWithOptions(cache.InformerOptions{
-		ListerWatcher: cache.ToListWatcherWithWatchListSemantics(source, c.client),
-		ObjectType:    example,
-		Transform:     stripManagedFields,
-		Handler: cache.ResourceEventHandlerFuncs{
-			AddFunc: notice, DeleteFunc: notice,
-			UpdateFunc: func(_, object any) { notice(object) },
+			c.changed(key.namespace)
 		},
-	})
-	go entry.controller.RunWithContext(ctx)
+	}
+	if key.kind == configMaps {
+		entry.mirror = mirror.New(c.client, c.client.CoreV1().ConfigMaps(key.namespace), &v1.ConfigMap{}, options)
+	} else {
+		entry.mirror = mirror.New(c.client, c.client.CoreV1().Secrets(key.namespace), &v1.Secret{}, options)
+	}
+	go entry.mirror.Run(ctx)
 	return entry
 }
 
-// stripManagedFields keeps what the agent never reads out of its memory.
-func stripManagedFields(object any) (any, error) {
+// StripManagedFields keeps what the agent never reads out of its memory: a cache.TransformFunc.
+func StripManagedFields(object any) (any, error) {
 	if accessor, err := meta.Accessor(object); err == nil {
 		accessor.SetManagedFields(nil)
 	}
@@ -174,10 +146,10 @@ func (c *Cache) cached(key key) (object any, synced bool) {
 	c.mutex.Lock()
 	entry := c.entries[key]
 	c.mutex.Unlock()
-	if entry == nil || !entry.controller.HasSynced() {
+	if entry == nil || !entry.mirror.HasSynced() {
 		return nil, false
 	}
-	object, exists, err := entry.store.GetByKey(key.namespace + "/" + key.name)
+	object, exists, err := entry.mirror.Objects().GetByKey(key.namespace + "/" + key.name)
 	if err != nil || !exists {
 		return nil, err == nil
 	}

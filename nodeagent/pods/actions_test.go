@@ -1,7 +1,9 @@
 package pods
 
 import (
+	"errors"
 	"fmt"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -158,5 +160,17 @@ func TestCrashBackOff(t *testing.T) {
 	}
 	if until := backOff.next(now.Add(time.Hour), now.Add(time.Hour)); !until.IsZero() || backOff.delay != crashBackOffFirst {
 		t.Errorf("after an hour's run: %v, %v", until, backOff.delay)
+	}
+}
+
+// What only waits for the API server is tried every second; other failures ever less often.
+func TestRetry(t *testing.T) {
+	var server, other retry
+	for range 10 {
+		server.failed(time.Unix(0, 0), fmt.Errorf("delete pod object: %w", &url.Error{Op: "Delete", Err: errors.New("connection refused")}))
+		other.failed(time.Unix(0, 0), errors.New("disk full"))
+	}
+	if server.delay != retryUnreachable || other.delay != retryLongest {
+		t.Errorf("delays %v and %v", server.delay, other.delay)
 	}
 }

@@ -1,11 +1,16 @@
 package pods
 
-import "time"
+import (
+	"errors"
+	"net/url"
+	"time"
+)
 
 const (
 	crashBackOffFirst, crashBackOffLongest = 10 * time.Second, 5 * time.Minute
 	pullBackOffFirst, pullBackOffLongest   = 10 * time.Second, 5 * time.Minute
 	retryFirst, retryLongest               = 500 * time.Millisecond, 2 * time.Minute
+	retryUnreachable                       = time.Second // the longest, where only the API server is missing: it is near
 )
 
 // crashBackOff delays a container's restarts: the first is at once, the next 10 s after the exit, then 20 s … 5 min. A container that
@@ -34,8 +39,12 @@ type retry struct {
 	at    time.Time // zero: nothing has failed
 }
 
-func (r *retry) failed(now time.Time) {
-	r.delay = min(max(2*r.delay, retryFirst), retryLongest)
+func (r *retry) failed(now time.Time, err error) {
+	longest := retryLongest
+	if errors.As(err, new(*url.Error)) { // no answer at all
+		longest = retryUnreachable
+	}
+	r.delay = min(max(2*r.delay, retryFirst), longest)
 	r.at = now.Add(r.delay)
 }
 

@@ -3,21 +3,22 @@ package pods
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/record"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
+	"github.com/kubelite/kubelite/internal/mirror"
 	"github.com/kubelite/kubelite/nodeagent/environment"
+	"github.com/kubelite/kubelite/nodeagent/objects"
 	"github.com/kubelite/kubelite/nodeagent/prober"
 	"github.com/kubelite/kubelite/nodeagent/runtime"
 )
@@ -103,26 +104,21 @@ func New(config Config) *Loop {
 	return &Loop{Config: config, workers: map[types.UID]*worker{}}
 }
 
-// Run adopts what runs on the machine, follows informer's Pods and returns when ctx is done and all workers have stopped. Containers
-// go on running.
-func (l *Loop) Run(ctx context.Context, informer cache.SharedIndexInformer) error {
+// Run adopts what runs on the machine, follows the node's Pods and returns when ctx is done and all workers have stopped. Containers go on
+// running.
+func (l *Loop) Run(ctx context.Context) error {
 	l.ctx = ctx
-	registration, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc:    func(object any) { l.update(object.(*v1.Pod)) },
-		UpdateFunc: func(old, object any) { l.replace(old.(*v1.Pod), object.(*v1.Pod)) },
-		DeleteFunc: func(object any) {
-			if unknown, ok := object.(cache.DeletedFinalStateUnknown); ok {
-				object = unknown.Obj
-			}
-			if pod, ok := object.(*v1.Pod); ok {
-				l.gone(pod)
-			}
-		},
+	var own *mirror.Mirror
+	own = mirror.New(l.Client, l.Client.CoreV1().Pods(metav1.NamespaceAll), &v1.Pod{}, mirror.Options{
+		FieldSelector: fields.OneTermEqualSelector("spec.nodeName", l.NodeName).String(),
+		Transform:     objects.StripManagedFields,
+		Changed:       func(object any) { l.changed(own, object.(*v1.Pod)) },
 	})
-	if err != nil {
-		return fmt.Errorf("watch pods of node %s: %w", l.NodeName, err)
-	}
-	if !cache.WaitFor(ctx, "", registration.HasSyncedChecker()) {
+	l.running.Go(func() { own.Run(ctx) })
+	select {
+	case <-own.Synced():
+	case <-ctx.Done():
+		l.running.Wait()
 		return nil
 	}
 	if err := l.adoptOrphans(ctx); err != nil {
@@ -176,11 +172,14 @@ func (l *Loop) start(worker *worker) {
 	}()
 }
 
-func (l *Loop) replace(old, pod *v1.Pod) {
-	if old.UID != pod.UID { // deleted and made again under the same name while the watch was away
-		l.gone(old)
+// changed takes a Pod that came, changed or went: another one of its name may have been made while the watch was away.
+func (l *Loop) changed(own *mirror.Mirror, pod *v1.Pod) {
+	current, exists, err := own.Objects().Get(pod)
+	if err == nil && exists && current.(*v1.Pod).UID == pod.UID {
+		l.update(current.(*v1.Pod))
+	} else {
+		l.gone(pod)
 	}
-	l.update(pod)
 }
 
 func (l *Loop) gone(pod *v1.Pod) {

@@ -15,7 +15,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	apiruntime "k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes/fake"
 	"k8s.io/utils/ptr"
 
@@ -86,17 +85,13 @@ func (l *lab) start() {
 		Services: func() []*v1.Service { return nil }, NodeName: "node-1", NodeIP: "192.168.1.2",
 		PodDir: l.folder + "/pods", LogDir: l.folder + "/logs", DNS: DNS{Servers: []string{"10.96.0.10"}, Domain: "cluster.local"},
 	})
-	factory := informers.NewSharedInformerFactory(l.client, 0)
-	informer := factory.Core().V1().Pods().Informer()
-	factory.Start(ctx.Done())
 	done := make(chan error, 1)
-	go func() { done <- l.loop.Run(ctx, informer) }()
+	go func() { done <- l.loop.Run(ctx) }()
 	l.stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
 			l.t.Error(err)
 		}
-		factory.Shutdown()
 	})
 	l.t.Cleanup(func() { l.stop() })
 }

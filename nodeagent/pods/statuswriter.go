@@ -95,11 +95,11 @@ func (s *statusWriter) write(ctx context.Context, pod *v1.Pod, idle chan struct{
 		s.mutex.Unlock()
 		result, err := s.patch(ctx, pod, base, *wanted)
 		if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
-			again.failed(time.Now())
-			s.worker.log.Error("write pod status", "error", err, "again", again.delay)
+			again.failed(time.Now(), err)
+			s.worker.log.Error("write pod status", "error", err, "again", min(again.delay, retryUnreachable))
 			select {
 			case <-ctx.Done():
-			case <-time.After(min(again.delay, 10*time.Second)):
+			case <-time.After(min(again.delay, retryUnreachable)):
 			}
 			continue
 		}

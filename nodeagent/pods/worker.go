@@ -447,7 +447,7 @@ func (w *worker) retryLater(action string, err error) {
 	if w.ctx.Err() != nil {
 		return
 	}
-	w.retries.failed(w.loop.Now())
+	w.retries.failed(w.loop.Now(), err)
 	w.log.Error(action, "error", err, "again", w.retries.at.Sub(w.loop.Now()).Round(time.Millisecond))
 }
 
