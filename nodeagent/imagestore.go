@@ -28,9 +28,14 @@ func (s imageStore) Get(reference string) (*pods.Image, error) {
 	return describe(image, err)
 }
 
-// Pull has no use for secrets: the store reaches registries without credentials.
-func (s imageStore) Pull(ctx context.Context, reference string, _ []*v1.Secret) (*pods.Image, error) {
-	return describe(s.store.Pull(ctx, reference, s.options))
+func (s imageStore) Pull(ctx context.Context, reference string, secrets []*v1.Secret) (*pods.Image, error) {
+	credentials, err := readPullSecrets(secrets)
+	if err != nil {
+		return nil, err
+	}
+	options := s.options
+	options.Keychain = credentials
+	return describe(s.store.Pull(ctx, reference, options))
 }
 
 func describe(image *images.Image, err error) (*pods.Image, error) {

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"runtime"
 
+	"github.com/google/go-containerregistry/pkg/authn"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
@@ -20,6 +21,8 @@ type PullOptions struct {
 	// NetNS is the path of the network namespace to connect from; empty: the caller's. A node of the lab has no way out, so
 	// its agent pulls over the machine's own network.
 	NetNS string
+	// Keychain has the credentials of private registries; nil: all are asked anonymously.
+	Keychain authn.Keychain
 }
 
 // Pull fetches an image from its registry and adds it under its name. Registries on a loopback or private address are
@@ -32,7 +35,11 @@ func (s *Store) Pull(ctx context.Context, reference string, options PullOptions)
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.DialContext = dialer(options.NetNS)
 	defer transport.CloseIdleConnections()
-	image, err := remote.Image(parsed, remote.WithContext(ctx), remote.WithTransport(transport),
+	keychain := options.Keychain
+	if keychain == nil {
+		keychain = authn.NewMultiKeychain() // of none
+	}
+	image, err := remote.Image(parsed, remote.WithAuthFromKeychain(keychain), remote.WithContext(ctx), remote.WithTransport(transport),
 		remote.WithPlatform(v1.Platform{OS: "linux", Architecture: runtime.GOARCH}))
 	if err != nil {
 		return nil, fmt.Errorf("failed to pull and unpack image %q: registry %s: %w", spell(parsed.Name()), parsed.Context().RegistryStr(), err)

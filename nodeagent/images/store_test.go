@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"log"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -16,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -319,6 +321,40 @@ func TestPull(t *testing.T) {
 	}
 	if _, err := store.Pull(context.Background(), reference+"-none", PullOptions{}); err == nil || !strings.Contains(err.Error(), "MANIFEST_UNKNOWN") {
 		t.Errorf("an unknown tag: got %v", err)
+	}
+}
+
+// keychain is the credentials of every registry.
+type keychain struct{ authn.Authenticator }
+
+func (k keychain) Resolve(authn.Resource) (authn.Authenticator, error) { return k, nil }
+
+func TestPullFromPrivateRegistry(t *testing.T) {
+	store, open := newStore(t), registry.New(registry.Logger(log.New(io.Discard, "", 0)))
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if user, password, _ := r.BasicAuth(); user != "ann" || password != "secret" {
+			w.Header().Set("WWW-Authenticate", `Basic realm="private"`)
+			http.Error(w, `{"errors":[{"code":"UNAUTHORIZED","message":"authentication required"}]}`, http.StatusUnauthorized)
+			return
+		}
+		open.ServeHTTP(w, r)
+	}))
+	defer server.Close()
+	reference, right := strings.TrimPrefix(server.URL, "http://")+"/app:v1", &authn.Basic{Username: "ann", Password: "secret"}
+	tag, err := name.NewTag(reference)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := remote.Write(tag, image(t, archive(t, file("app"))), remote.WithAuth(right)); err != nil {
+		t.Fatal(err)
+	}
+	for _, options := range []PullOptions{{}, {Keychain: keychain{&authn.Basic{Username: "ann", Password: "wrong"}}}} {
+		if _, err := store.Pull(context.Background(), reference, options); err == nil || !strings.Contains(err.Error(), "UNAUTHORIZED") {
+			t.Errorf("%+v: %v", options, err)
+		}
+	}
+	if _, err := store.Pull(context.Background(), reference, PullOptions{Keychain: keychain{right}}); err != nil {
+		t.Error(err)
 	}
 }
 
