@@ -39,10 +39,11 @@ type Image struct {
 	Annotations map[string]string
 }
 
-// Open opens the store in a directory and makes it if it is missing.
+// Open opens the store in a directory and makes it if it is missing. Only root may look into it: the set-user-ID programs of
+// images must not be there for the machine's other users to run.
 func Open(dir string) (*Store, error) {
 	for _, sub := range []string{"names", "blobs/sha256", "layers"} {
-		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
+		if err := os.MkdirAll(filepath.Join(dir, sub), 0o700); err != nil {
 			return nil, fmt.Errorf("open image store: %w", err)
 		}
 	}
