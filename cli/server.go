@@ -177,5 +177,10 @@ func clientAccess(authority *pki.Authority, url, user string) (*rest.Config, err
 		return nil, err
 	}
 	kubeconfig := authority.Kubeconfig(pki.Access{Context: "kubelite", User: user, Server: url}, credentials)
-	return clientcmd.NewDefaultClientConfig(*kubeconfig, &clientcmd.ConfigOverrides{}).ClientConfig()
+	access, err := clientcmd.NewDefaultClientConfig(*kubeconfig, &clientcmd.ConfigOverrides{}).ClientConfig()
+	if err != nil {
+		return nil, err
+	}
+	access.WarningHandler = rest.NoWarnings{} // they are for people
+	return access, nil
 }

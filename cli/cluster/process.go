@@ -146,17 +146,24 @@ func environment() []string {
 	return kept
 }
 
-// lastLines are the last n lines of the process's log.
-func (p process) lastLines(n int) string {
+// logSize is how long the process's log is now, in bytes.
+func (p process) logSize() int64 {
+	info, err := os.Stat(p.logFile)
+	if err != nil {
+		return 0
+	}
+	return info.Size()
+}
+
+// lastLines are the last n lines of the process's log, of those after the offset.
+func (p process) lastLines(n int, offset int64) string {
 	file, err := os.Open(p.logFile)
 	if err != nil {
 		return ""
 	}
 	defer file.Close()
-	if info, err := file.Stat(); err == nil && info.Size() > 16<<10 {
-		if _, err := file.Seek(-16<<10, io.SeekEnd); err != nil {
-			return ""
-		}
+	if _, err := file.Seek(max(offset, p.logSize()-16<<10), io.SeekStart); err != nil {
+		return ""
 	}
 	var lines []string
 	scanner := bufio.NewScanner(file)

@@ -92,3 +92,22 @@ func TestKill(t *testing.T) {
 		t.Errorf("again: %v", err)
 	}
 }
+
+func TestLastLines(t *testing.T) {
+	p := process{"server", "", filepath.Join(t.TempDir(), "server.log")}
+	if got := p.lastLines(2, 0); got != "" {
+		t.Errorf("without a log: %q", got)
+	}
+	if err := os.WriteFile(p.logFile, []byte("of an earlier run\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	from := p.logSize()
+	if err := os.WriteFile(p.logFile, []byte("of an earlier run\na\nb\nc\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for n, want := range map[int]string{1: "  c", 2: "  b\n  c", 9: "  a\n  b\n  c"} {
+		if got := p.lastLines(n, from); got != want {
+			t.Errorf("the last %d lines are %q, want %q", n, got, want)
+		}
+	}
+}

@@ -223,21 +223,22 @@ func (c *Cluster) start(ctx context.Context, executable string, step func(string
 	from := time.Now()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	watch := func(p process, ended <-chan error) {
+	watch := func(p process, ended <-chan error, logFrom int64) {
 		go func() { // ends with the process, or with ctx
 			select {
 			case err := <-ended:
-				cancel(fmt.Errorf("%s ended (%v); the end of its log %s:\n%s", p.name, err, p.logFile, p.lastLines(15)))
+				cancel(fmt.Errorf("%s ended (%v); the end of its log %s:\n%s", p.name, err, p.logFile, p.lastLines(15, logFrom)))
 			case <-ctx.Done():
 			}
 		}()
 	}
 	if server := c.process("server"); server.pid() == 0 {
+		logFrom := server.logSize()
 		ended, err := c.startServer(server, executable)
 		if err != nil {
 			return err
 		}
-		watch(server, ended)
+		watch(server, ended, logFrom)
 	}
 	startedAt := time.Now()
 	fresh := map[string]bool{} // nodes whose agent has just been started
@@ -246,12 +247,13 @@ func (c *Cluster) start(ctx context.Context, executable string, step func(string
 		if agent.pid() != 0 {
 			continue
 		}
+		logFrom := agent.logSize()
 		ended, err := c.startAgent(agent, node, executable)
 		if err != nil {
 			return err
 		}
 		fresh[node.Name] = true
-		watch(agent, ended)
+		watch(agent, ended, logFrom)
 	}
 	client, err := c.Client()
 	if err != nil {
