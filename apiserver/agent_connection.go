@@ -101,10 +101,7 @@ func (c *call) joinAgent(location *url.URL) error {
 	defer agent.Close()
 	if response.StatusCode != http.StatusSwitchingProtocols {
 		defer response.Body.Close()
-		if err := c.agentError(response); err != nil {
-			return err
-		}
-		return apierrors.NewInternalError(fmt.Errorf("agent at %s did not upgrade the connection: %s", location.Host, response.Status))
+		return c.passOn(response)
 	}
 	client, buffered, err := http.NewResponseController(c.w).Hijack()
 	if err != nil {
@@ -116,6 +113,16 @@ func (c *call) joinAgent(location *url.URL) error {
 		return nil
 	}
 	c.copyBothWays(client, buffered.Reader, agent, reader)
+	return nil
+}
+
+// passOn answers with the agent's refusal as it is: clients show its text after "unable to upgrade connection: ".
+func (c *call) passOn(response *http.Response) error {
+	body, err := io.ReadAll(io.LimitReader(response.Body, longestAgentError))
+	if err != nil {
+		return agentUnreachable(response.Request.URL, err)
+	}
+	writeBody(c.w, c.r, response.StatusCode, response.Header.Get("Content-Type"), body)
 	return nil
 }
 

@@ -14,7 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
-// discovered is everything that discovery answers, made once from the table of kinds.
+// discovered is everything that discovery answers, made once from the table of kinds and the reviews.
 type discovered struct {
 	versions   []schema.GroupVersion // core first, then as in the table
 	resources  map[schema.GroupVersion][]metav1.APIResource
@@ -36,6 +36,13 @@ func discover(resources []*resource) *discovered {
 			d.versions = append(d.versions, version)
 		}
 		d.resources[version] = append(d.resources[version], res.discover()...)
+	}
+	for _, review := range selfReviews() {
+		version := review.kind.GroupVersion()
+		if !slices.Contains(d.versions, version) {
+			d.versions = append(d.versions, version)
+		}
+		d.resources[version] = append(d.resources[version], review.discover())
 	}
 	for _, list := range d.resources {
 		slices.SortFunc(list, func(a, b metav1.APIResource) int { return strings.Compare(a.Name, b.Name) })
@@ -99,6 +106,11 @@ func (d *discovered) aggregate(resources []*resource, core bool) *apidiscoveryv2
 				described.Resources = append(described.Resources, res.discoverAggregated())
 			}
 		}
+		for _, review := range selfReviews() {
+			if review.kind.GroupVersion() == version {
+				described.Resources = append(described.Resources, review.discoverAggregated())
+			}
+		}
 		slices.SortFunc(described.Resources, func(a, b apidiscoveryv2.APIResourceDiscovery) int { return strings.Compare(a.Resource, b.Resource) })
 		list.Items = append(list.Items, apidiscoveryv2.APIGroupDiscovery{
 			ObjectMeta: metav1.ObjectMeta{Name: version.Group},
@@ -130,6 +142,16 @@ func (res *resource) discoverAggregated() apidiscoveryv2.APIResourceDiscovery {
 		})
 	}
 	return described
+}
+
+func (review selfReview) discoverAggregated() apidiscoveryv2.APIResourceDiscovery {
+	return apidiscoveryv2.APIResourceDiscovery{
+		Resource:         review.plural,
+		ResponseKind:     responseKind(review.kind),
+		Scope:            apidiscoveryv2.ScopeCluster,
+		SingularResource: review.singular,
+		Verbs:            []string{"create"},
+	}
 }
 
 func responseKind(kind schema.GroupVersionKind) *metav1.GroupVersionKind {

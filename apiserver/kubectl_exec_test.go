@@ -42,6 +42,9 @@ func (echoContainer) PortForward(_ context.Context, _, _ string, port int32, str
 
 func streamingAgent(t *testing.T) http.Handler {
 	mux := http.NewServeMux()
+	mux.HandleFunc("/exec/default/one/side", func(w http.ResponseWriter, r *http.Request) {
+		http.Error(w, `container not found ("side")`, http.StatusNotFound)
+	})
 	mux.HandleFunc("/exec/{namespace}/{pod}/{container}", func(w http.ResponseWriter, r *http.Request) {
 		options, err := remotecommand.NewOptions(r)
 		if err != nil {
@@ -66,7 +69,8 @@ func TestKubectlExecAndPortForward(t *testing.T) {
 	server := startServer(t, t.TempDir())
 	startAgent(t, server, streamingAgent(t))
 	server.walk(t, []kubectlStep{
-		{command: "exec one -c side -- date -u", want: "side ran date -u"},
+		{command: "exec one -c main -- date -u", want: "main ran date -u"},
+		{command: "exec one -c side -- date", want: `unable to upgrade connection: container not found ("side")`, fails: true},
 		{command: "exec one -- date", want: "main ran date"}, // kubectl takes the first container itself
 		{stdin: "typed in\n", command: "exec -i one -c main -- cat", want: "main ran cat\ntyped in\n"},
 		{command: "exec one -c none -- date", want: "container none is not valid for pod one", fails: true},

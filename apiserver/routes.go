@@ -78,6 +78,7 @@ func (s *Server) routes() http.Handler {
 		writeError(w, r, apierrors.NewGenericServerResponse(http.StatusMethodNotAllowed, "", schema.GroupResource{}, "", "", 0, false))
 	})
 	s.routePaths(router)
+	s.routeSelfReviews(router)
 	for _, res := range s.resources {
 		s.routeResource(router, res)
 	}
@@ -147,6 +148,9 @@ func (s *Server) serve(res *resource, subresource string, serve handler) http.Ha
 			Name:        c.name,
 		})
 		if err == nil {
+			if res.Deprecated != "" {
+				c.warn(res.Deprecated)
+			}
 			err = serve(c)
 		}
 		if err != nil {

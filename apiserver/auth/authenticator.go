@@ -67,8 +67,9 @@ func bearerToken(r *http.Request) (string, bool) {
 	return token, ok && strings.EqualFold(scheme, "Bearer") && token != ""
 }
 
-// Middleware puts the user into the request's context, where UserFrom finds it. deny answers what is not let in: wrong
-// credentials, and no credentials for anything but health. The Authorization header is not passed on.
+// Middleware puts the user into the request's context, where UserFrom finds it: the one that is impersonated, if the sender
+// may do that. deny answers what is not let in: wrong credentials, no credentials for anything but health, and forbidden
+// impersonation. The Authorization header is not passed on.
 func (a *Authenticator) Middleware(deny func(http.ResponseWriter, *http.Request, error)) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -78,6 +79,10 @@ func (a *Authenticator) Middleware(deny func(http.ResponseWriter, *http.Request,
 			}
 			if err != nil || !ok && !isHealthPath(r.URL.Path) {
 				deny(w, r, Unauthorized())
+				return
+			}
+			if user, err = a.impersonated(user, r); err != nil {
+				deny(w, r, err)
 				return
 			}
 			r = r.WithContext(WithUser(r.Context(), user))

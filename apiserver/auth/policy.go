@@ -24,8 +24,9 @@ var policy = []rule{
 	{"the scheduler reads Pods and Nodes, binds, and writes Pod status and events (system:kube-scheduler)",
 		named(UserScheduler), schedulerMay},
 	{"agents serve the Pods of their own node (Node authorizer and NodeRestriction)", isNode, nodeMay},
-	{"addons read the cluster (bound to ClusterRoles of their own)", isServiceAccountOf("kube-system"), onlyReading},
+	{"addons read the cluster but no Secrets (bound to ClusterRoles of their own)", isServiceAccountOf("kube-system"), readNoSecrets},
 	{"service accounts look around at home (nothing by default)", isServiceAccount, readOwnNamespace},
+	{"clients ask what they may do (system:basic-user)", inGroup(GroupAuthenticated), askAboutThemselves},
 	{"clients discover what is served (system:discovery)", inGroup(GroupAuthenticated), discovery},
 	{"probes ask for health (system:public-info-viewer)", everyone, health},
 }
@@ -83,21 +84,32 @@ func health(_ User, a Attributes, _ Getter) (bool, string) {
 
 func isPathRead(a Attributes) bool { return a.Verb == "get" || a.Verb == "head" }
 
-// isRead is false for subresources by which a get does more than read: exec, attach, portforward, proxy.
+func askAboutThemselves(_ User, a Attributes, _ Getter) (bool, string) {
+	switch resourcePath(a) {
+	case "authorization.k8s.io/selfsubjectaccessreviews", "authorization.k8s.io/selfsubjectrulesreviews",
+		"authentication.k8s.io/selfsubjectreviews":
+		return a.Verb == "create", ""
+	}
+	return false, ""
+}
+
+// isRead is false for subresources by which a get does more than read: exec, attach, portforward, proxy. It is false for all
+// resources at once, too: "*" includes Secrets.
 func isRead(a Attributes) bool {
-	return a.Resource != "" &&
+	return a.Resource != "" && a.Resource != "*" &&
 		slices.Contains([]string{"get", "list", "watch"}, a.Verb) &&
 		slices.Contains([]string{"", "status", "scale", "log"}, a.Subresource)
 }
 
-func onlyReading(_ User, a Attributes, _ Getter) (bool, string) {
-	return isRead(a), ""
+func isSecret(a Attributes) bool { return a.Group == corev1.GroupName && a.Resource == "secrets" }
+
+func readNoSecrets(_ User, a Attributes, _ Getter) (bool, string) {
+	return isRead(a) && !isSecret(a), ""
 }
 
 func readOwnNamespace(u User, a Attributes, _ Getter) (bool, string) {
 	own := a.Namespace != "" && u.in(GroupServiceAccounts+":"+a.Namespace)
-	secret := a.Group == corev1.GroupName && a.Resource == "secrets"
-	return own && isRead(a) && !secret, ""
+	return own && isRead(a) && !isSecret(a), ""
 }
 
 // schedulerMay lists the scheduler's writes; it may read everything but Secrets.
@@ -111,10 +123,8 @@ func schedulerMay(_ User, a Attributes, _ Getter) (bool, string) {
 		return isRead(a) || isUpdate(a) || a.Verb == "create", ""
 	case "pods":
 		return isRead(a) || a.Verb == "delete", ""
-	case "secrets":
-		return false, ""
 	}
-	return isRead(a), ""
+	return readNoSecrets(User{}, a, nil)
 }
 
 func isUpdate(a Attributes) bool { return a.Verb == "update" || a.Verb == "patch" }

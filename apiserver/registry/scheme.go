@@ -5,6 +5,7 @@ package registry
 import (
 	appsv1 "k8s.io/api/apps/v1"
 	authenticationv1 "k8s.io/api/authentication/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -19,7 +20,7 @@ import (
 )
 
 // Scheme knows the served types, the bodies of their subresources (Binding, Eviction, Scale, TokenRequest, the
-// options of log, exec, attach and port-forward) and meta.k8s.io, and nothing else: client-go's scheme costs
+// options of log, exec, attach and port-forward), the reviews of one's own access, and meta.k8s.io, and nothing else: client-go's scheme costs
 // megabytes.
 var Scheme = newScheme()
 
@@ -52,6 +53,9 @@ func newScheme() *runtime.Scheme {
 		autoscalingv1.SchemeGroupVersion:    {&autoscalingv1.Scale{}},
 		policyv1.SchemeGroupVersion:         {&policyv1.Eviction{}},
 		authenticationv1.SchemeGroupVersion: {&authenticationv1.TokenRequest{}, &authenticationv1.SelfSubjectReview{}},
+		authorizationv1.SchemeGroupVersion: {
+			&authorizationv1.SelfSubjectAccessReview{}, &authorizationv1.SelfSubjectRulesReview{},
+		},
 	}
 	for version, objects := range types {
 		scheme.AddKnownTypes(version, objects...)
