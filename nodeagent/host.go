@@ -71,7 +71,7 @@ func runcVersion(path string) (string, error) {
 func (h *host) Version() string     { return h.version }
 func (h *host) Images() pods.Images { return h.images }
 
-func (h *host) Start(_ context.Context, podCIDR netip.Prefix) (runtime.Runtime, error) {
+func (h *host) Start(ctx context.Context, podCIDR netip.Prefix) (runtime.Runtime, error) {
 	if err := h.network.Setup(podCIDR); err != nil {
 		return nil, err
 	}
@@ -83,7 +83,11 @@ func (h *host) Start(_ context.Context, podCIDR netip.Prefix) (runtime.Runtime, 
 		return nil, err
 	}
 	h.runtime = machine
-	return machine, machine.Reclaim()
+	if err := machine.Reclaim(); err != nil {
+		return nil, err
+	}
+	go h.network.Keep(ctx) // ends with ctx
+	return machine, nil
 }
 
 func (h *host) SetRoutes(routes map[netip.Prefix]netip.Addr) error {

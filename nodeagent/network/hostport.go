@@ -117,7 +117,7 @@ func (n *Node) OpenHostPorts(podUID string, address netip.Addr, ports []HostPort
 			return fmt.Errorf("open host port: chain %s: %w", rule.chain, errors.Join(err, closeHostPorts(tables, podChain(podUID))))
 		}
 	}
-	return nil
+	return n.remember()
 }
 
 // CloseHostPorts removes what OpenHostPorts made for the Pod; nothing there is no error.
@@ -128,7 +128,13 @@ func (n *Node) CloseHostPorts(podUID string) error {
 	if err != nil {
 		return err
 	}
-	return closeHostPorts(tables, podChain(podUID))
+	if err := closeHostPorts(tables, podChain(podUID)); err != nil {
+		return err
+	}
+	if _, opened := n.rules[podChain(podUID)]; !opened {
+		return nil
+	}
+	return n.remember()
 }
 
 func closeHostPorts(tables *iptables.IPTables, chain string) error {

@@ -33,6 +33,7 @@ type Node struct {
 	mutex     sync.Mutex // of what follows
 	allocator *allocator // nil before Setup
 	podCIDR   netip.Prefix
+	rules     ruleset // of this package, as it left them
 }
 
 // New returns a Node that does nothing before Setup.
@@ -73,6 +74,9 @@ func (n *Node) Setup(podCIDR netip.Prefix) error {
 			return fmt.Errorf("set up Pod network: %w", err)
 		}
 	}
+	if err := n.remember(); err != nil {
+		return fmt.Errorf("set up Pod network: %w", err)
+	}
 	n.podCIDR, n.allocator = podCIDR, allocator
 	return nil
 }
@@ -98,7 +102,7 @@ func (n *Node) Reclaim(podUIDs []string) error {
 	for _, uid := range podUIDs {
 		keep[uid] = true
 	}
-	return errors.Join(n.allocator.reclaim(keep), reclaimHostPorts(keep))
+	return errors.Join(n.allocator.reclaim(keep), reclaimHostPorts(keep), n.remember())
 }
 
 // writeSysctl sets a sysctl of the calling thread's namespaces, by its path below /proc/sys.

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/kubelite/kubelite/internal/netfilter"
 	"github.com/kubelite/kubelite/proxy/plan"
 	"k8s.io/apimachinery/pkg/types"
 )
@@ -98,7 +99,7 @@ func (b *Backend) Difference() (string, error) {
 	var current uint32
 	if b.nft {
 		var err error
-		if current, err = generation(); err != nil {
+		if current, err = netfilter.Generation(); err != nil {
 			return "", err
 		}
 		if b.seenValid && current == b.seen {

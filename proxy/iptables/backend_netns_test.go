@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/kubelite/kubelite/internal/netfilter"
 	"github.com/kubelite/kubelite/internal/netns"
 )
 
@@ -96,14 +97,14 @@ func TestNetnsReplaceLeavesRightRulesAlone(t *testing.T) {
 		if err := backend.Replace(p); err != nil {
 			return err
 		}
-		before, err := generation()
+		before, err := netfilter.Generation()
 		if err != nil {
 			return err
 		}
 		if err := backend.Replace(p); err != nil {
 			return err
 		}
-		after, err := generation()
+		after, err := netfilter.Generation()
 		if before != after {
 			t.Errorf("generation %d became %d", before, after)
 		}

@@ -1,4 +1,5 @@
-package iptables
+// Package netfilter tells cheaply whether anyone changed a network namespace's rules.
+package netfilter
 
 import (
 	"encoding/binary"
@@ -8,9 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// generation is the number of the network namespace's current nf_tables ruleset. Every committed change of any program
+// Generation is the number of the calling thread's network namespace's current nf_tables ruleset. Every committed change of any program
 // raises it, so that an unchanged generation means unchanged rules, at the price of one netlink message.
-func generation() (uint32, error) {
+func Generation() (uint32, error) {
 	const messageType = unix.NFNL_SUBSYS_NFTABLES << 8
 	request := nl.NewNetlinkRequest(messageType|unix.NFT_MSG_GETGEN, 0)
 	request.AddData(&nl.Nfgenmsg{NfgenFamily: unix.AF_UNSPEC, Version: nl.NFNETLINK_V0})
