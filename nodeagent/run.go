@@ -120,8 +120,9 @@ func run(ctx context.Context, config Config, client kubernetes.Interface, backen
 
 // prepare does all that can fail at once.
 func prepare(ctx context.Context, config Config, client kubernetes.Interface, backend backend) (*agent, error) {
+	// Secrets, tokens and what Pods write are not for the machine's other users.
 	for _, folder := range []string{config.podDir(), config.logDir(), config.volumeDir()} {
-		if err := os.MkdirAll(folder, 0o755); err != nil {
+		if err := os.MkdirAll(folder, 0o700); err != nil {
 			return nil, fmt.Errorf("make the agent's folders: %w", err)
 		}
 	}
