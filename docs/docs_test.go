@@ -215,3 +215,27 @@ func TestUpFlags(t *testing.T) {
 		t.Errorf("docs/lab.md has %v\n`kubelite up` has %v", documented, exist)
 	}
 }
+
+// TestPackageDocumentation checks that every doc.go is short, and that the files it sends its reader to are there.
+func TestPackageDocumentation(t *testing.T) {
+	const longest = 40 // lines
+	fileName := regexp.MustCompile(`[a-z_/]+\.go\b`)
+	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.Name() != "doc.go" {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		if lines := strings.Count(string(data), "\n"); lines > longest {
+			t.Errorf("%s has %d lines, more than %d", path, lines, longest)
+		}
+		for _, name := range fileName.FindAllString(string(data), -1) {
+			if _, err := os.Stat(filepath.Join(filepath.Dir(path), name)); err != nil {
+				t.Errorf("%s names %s, which is not there", path, name)
+			}
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}

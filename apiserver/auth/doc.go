@@ -5,12 +5,12 @@
 // and Unauthorized make the status errors in Kubernetes' words.
 //
 // Start reading at authenticator.go, then policy.go: the whole policy is the one table there. token.go signs and
-// verifies service-account tokens.
+// verifies service-account tokens, impersonation.go is kubectl's --as.
 //
 // Caveats: there are no RBAC kinds yet, so the policy cannot be changed from outside. Service accounts outside
 // kube-system read everything in their own namespace but Secrets, where Kubernetes gives them nothing by default: the
-// textbooks' in-cluster clients then work without Roles. Client certificates are trusted as the TLS handshake verified
+// textbooks' in-cluster clients then work without Roles. Agents read all Secrets and ConfigMaps, not only their Pods'. Client certificates are trusted as the TLS handshake verified
 // them: the listener's tls.Config must have ClientCAs and ClientAuth: tls.VerifyClientCertIfGiven.
-// Deliberately missing: impersonation, SubjectAccessReview, webhooks, token revocation other than by deleting the
+// Deliberately missing: SubjectAccessReview and TokenReview, webhooks, token revocation other than by deleting the
 // ServiceAccount or Pod.
 package auth

@@ -7,5 +7,5 @@
 // Start reading at Cluster, then Up and Down. kind's `create cluster` and `delete cluster` are its counterparts.
 //
 // Caveats: there is no supervisor. A process that was killed is started again by the next Up, which starts only what is
-// missing. Up and Down of one cluster exclude each other by a lock file.
+// missing. Up and Down of one cluster exclude each other by a lock on its folder.
 package cluster

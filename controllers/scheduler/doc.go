@@ -12,5 +12,5 @@
 // another Pod changes in a way that may help: nothing polls.
 //
 // Deliberately missing: preemption (a Pod of higher priority waits like any other; the message says what kube-scheduler
-// says when preemption helps nowhere), volumes, scheduling gates are honoured but not reported, resource claims.
+// says when preemption helps nowhere), volumes, resource claims. Scheduling gates are honoured, but not reported.
 package scheduler

@@ -8,7 +8,8 @@
 // Content comes in a folder of its own, named by a symbolic link ..data that is swapped in one rename, as Kubernetes does: a reader
 // sees all old or all new files. Start with volumes.go, payload.go and atomic.go.
 //
-// Secret content lies in the agent's run folder, which is on a tmpfs (/run) and so never reaches a disk. An emptyDir on disk lies in its
+// Secret content lies in the agent's run folder, below /run: where that is a tmpfs, as systemd makes it, it never
+// reaches a disk. An emptyDir on disk lies in its
 // root folder; one of medium Memory is a tmpfs mounted there.
 //
 // Deliberately missing: persistent volumes, CSI, image volumes, cluster trust bundles, quotas for an emptyDir on disk.
