@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
+	"syscall"
 
 	"github.com/kubelite/kubelite/apiserver/registry"
 	"github.com/kubelite/kubelite/apiserver/store"
@@ -22,13 +23,33 @@ const modifiedWords = "the object has been modified; please apply your changes t
 func statusOf(err error) metav1.Status {
 	var known apierrors.APIStatus
 	if !errors.As(err, &known) {
-		known = apierrors.NewInternalError(err)
+		known = internalError(err)
 	}
 	status := known.Status()
 	status.TypeMeta = metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}
 	if status.Code == 0 {
 		status.Code = http.StatusInternalServerError
 	}
+	return status
+}
+
+// internalError is 500 in Kubernetes' words; or 507 where the disk refuses writes, with what to do about it: reads go on, and
+// writes will when the cause is gone.
+func internalError(err error) *apierrors.StatusError {
+	status := apierrors.NewInternalError(err)
+	remedy := ""
+	switch {
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		remedy = "the disk that holds the cluster's state is full; make room on it"
+	case errors.Is(err, syscall.EROFS):
+		remedy = "the disk that holds the cluster's state is read-only; remount it writable"
+	case errors.Is(err, syscall.EIO):
+		remedy = "the disk that holds the cluster's state cannot be written; look at the kernel's log"
+	default:
+		return status
+	}
+	status.ErrStatus.Code = http.StatusInsufficientStorage
+	status.ErrStatus.Message += ": " + remedy
 	return status
 }
 

@@ -252,12 +252,19 @@ func (s *Server) Run(ctx context.Context) error {
 		go func() { failed <- server.ServeTLS(listener, "", "") }() // ends with Shutdown
 	}
 	close(s.ready)
+	// It needs a context of its own: the store is closed after ctx is done, and only when the goroutine has ended.
+	expired := make(chan struct{})
+	go func() { // ends with stop
+		defer close(expired)
+		s.expire(context.WithoutCancel(ctx))
+	}()
 	select {
 	case <-ctx.Done():
 		err = nil
 	case err = <-failed:
 	}
 	s.stop()
+	<-expired
 	// ctx is done already: the grace for requests under way needs a context of its own.
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
 	defer cancel()

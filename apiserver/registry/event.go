@@ -23,6 +23,7 @@ func eventKind() *Kind {
 		ShortNames:       []string{"ev"},
 		Namespaced:       true,
 		Volatile:         true,
+		Lifetime:         time.Hour, // kube-apiserver's --event-ttl
 		CreateOnUpdate:   true,
 		New:              func() Object { return &corev1.Event{} },
 		NewList:          func() runtime.Object { return &corev1.EventList{} },

@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
@@ -28,6 +29,8 @@ type Kind struct {
 	Namespaced       bool
 	// Volatile kinds are kept in memory only: Leases and Events.
 	Volatile bool
+	// Lifetime, if not 0, is how long an object stays after it was last written: an hour for Events.
+	Lifetime time.Duration
 	// CreateOnUpdate kinds are created by an update (PUT) or a patch that finds no object.
 	CreateOnUpdate bool
 	// ConditionalUpdate kinds refuse an update without a resourceVersion.
