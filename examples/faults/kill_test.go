@@ -2,7 +2,6 @@ package faults
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
@@ -22,7 +21,6 @@ import (
 	"github.com/kubelite/kubelite/cli/lab"
 	"github.com/kubelite/kubelite/examples/classroom"
 	"github.com/kubelite/kubelite/internal/netns"
-	"github.com/kubelite/kubelite/internal/netnstest"
 )
 
 const manifest = `apiVersion: v1
@@ -58,18 +56,9 @@ var crashes = []crash{
 
 // TestKill kills processes with SIGKILL while ConfigMaps are written and a Service is used, and starts them again with `up`.
 func TestKill(t *testing.T) {
-	netnstest.RequireRoot(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
-	room, err := classroom.Start(ctx, "faults", io.Discard)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := room.Stop(context.WithoutCancel(ctx), io.Discard); err != nil {
-			t.Error(err)
-		}
-	}()
+	room := startRoom(ctx, t, "faults")
 	if err := room.Apply(ctx, manifest); err != nil {
 		t.Fatal(err)
 	}
@@ -113,18 +102,9 @@ func TestKill(t *testing.T) {
 
 // TestDownAndUp takes a cluster down and resumes it: the objects are there, and the Pods run again.
 func TestDownAndUp(t *testing.T) {
-	netnstest.RequireRoot(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
-	room, err := classroom.Start(ctx, "resume", io.Discard)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := room.Stop(context.WithoutCancel(ctx), io.Discard); err != nil {
-			t.Error(err)
-		}
-	}()
+	room := startRoom(ctx, t, "resume")
 	if err := room.Apply(ctx, manifest); err != nil {
 		t.Fatal(err)
 	}
@@ -165,19 +145,7 @@ func newClient(t *testing.T, room *classroom.Classroom) kubernetes.Interface {
 // kill ends processes with SIGKILL, all at once, by the pids that `status` tells.
 func kill(ctx context.Context, t *testing.T, room *classroom.Classroom, victims crash) {
 	t.Helper()
-	var output strings.Builder
-	if err := room.Kubelite(ctx, &output, "status", "-o", "json"); err != nil {
-		t.Fatal(err)
-	}
-	var status struct {
-		Processes []struct {
-			Name string
-			PID  int
-		}
-	}
-	if err := json.Unmarshal([]byte(output.String()), &status); err != nil {
-		t.Fatal(err)
-	}
+	status := statusOf(ctx, t, room)
 	killed := 0
 	for _, process := range status.Processes {
 		if slices.Contains(victims, process.Name) && process.PID != 0 {
