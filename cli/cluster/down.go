@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -138,77 +137,10 @@ func (c *Cluster) endProcesses() error {
 	}
 }
 
-// cgroups lists the cluster's control groups in every mounted hierarchy, deepest first.
-func (c *Cluster) cgroups() ([]string, error) {
-	roots, err := filepath.Glob("/sys/fs/cgroup/*" + c.CgroupParent())
-	if err != nil {
-		return nil, err
-	}
-	roots = append(roots, "/sys/fs/cgroup"+c.CgroupParent())
-	var groups []string
-	for _, root := range roots {
-		err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
-			if err == nil && entry.IsDir() {
-				groups = append(groups, path)
-			}
-			if errors.Is(err, fs.ErrNotExist) {
-				return nil
-			}
-			return err
-		})
-		if err != nil {
-			return nil, fmt.Errorf("list control groups: %w", err)
-		}
-	}
-	slices.Reverse(groups)
-	return groups, nil
-}
-
-func (c *Cluster) cgroupProcesses() ([]int, error) {
-	groups, err := c.cgroups()
-	if err != nil {
-		return nil, err
-	}
-	var pids []int
-	for _, group := range groups {
-		data, err := os.ReadFile(filepath.Join(group, "cgroup.procs"))
-		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENODEV) {
-			return nil, fmt.Errorf("list the processes of a control group: %w", err)
-		}
-		for _, field := range strings.Fields(string(data)) {
-			pid, err := strconv.Atoi(field)
-			if err == nil && pid > 0 && !ended(pid) {
-				pids = append(pids, pid)
-			}
-		}
-	}
-	return pids, nil
-}
-
 // ended says whether the pid is gone, or a zombie that only its parent can remove.
 func ended(pid int) bool {
 	_, err := startTime(pid)
 	return err != nil
-}
-
-func (c *Cluster) removeCgroups() error {
-	groups, err := c.cgroups()
-	if err != nil {
-		return err
-	}
-	var failures []error
-	for _, group := range groups {
-		if err := unix.Rmdir(group); err != nil && !errors.Is(err, unix.ENOENT) {
-			failures = append(failures, fmt.Errorf("remove control group %s: %w", group, err))
-		}
-	}
-	parents, err := filepath.Glob("/sys/fs/cgroup/*/kubelite")
-	for _, parent := range append(parents, "/sys/fs/cgroup/kubelite") {
-		if err := unix.Rmdir(parent); err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EBUSY) && !errors.Is(err, unix.ENOTEMPTY) {
-			failures = append(failures, fmt.Errorf("remove control group %s: %w", parent, err))
-		}
-	}
-	return errors.Join(append(failures, err)...)
 }
 
 // unmountBelow unmounts everything below the directory, the latest mount first.

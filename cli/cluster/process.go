@@ -23,10 +23,15 @@ type process struct {
 	name    string
 	pidFile string // in RunDir: "PID START", so that a reused pid is not mistaken for it
 	logFile string
+	cgroup  string // in the unified hierarchy, "/kubelite/NAME/server"; empty: the one of the process that starts it
 }
 
 func (c *Cluster) process(name string) process {
-	return process{name, c.RunDir(name + ".pid"), c.Dir("logs", name+".log")}
+	group := filepath.Join(c.CgroupParent(), name)
+	if name != "server" {
+		group = filepath.Join(group, "agent") // beside those of the node's conmons and Pods
+	}
+	return process{name, c.RunDir(name + ".pid"), c.Dir("logs", name+".log"), group}
 }
 
 // processes are all processes that the cluster should have, the server first.
@@ -98,7 +103,8 @@ func startedWith(arguments []string) ([]int, error) {
 
 // start runs the process detached from this one, in the namespace at path, with its output appended to its log.
 // extra are inherited as file descriptors 3 and on. The returned channel delivers how it ended, if it ends while this process
-// lives.
+// lives. The process has a control group of its own: in this one's, it would end with the login session or the systemd unit of
+// `kubelite up`, where systemd ends what is left in those (KillUserProcesses=, KillMode=).
 func (p process) start(path, executable string, arguments []string, extra ...*os.File) (<-chan error, error) {
 	if err := os.MkdirAll(filepath.Dir(p.logFile), 0o755); err != nil {
 		return nil, err
@@ -114,6 +120,14 @@ func (p process) start(path, executable string, arguments []string, extra ...*os
 	command.Stdout, command.Stderr = log, log
 	command.ExtraFiles = extra
 	command.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	group, err := openCgroup(p.cgroup)
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w", p.name, err)
+	}
+	if group != nil {
+		defer group.Close()
+		command.SysProcAttr.UseCgroupFD, command.SysProcAttr.CgroupFD = true, int(group.Fd())
+	}
 	if err := netns.Start(path, command); err != nil {
 		return nil, fmt.Errorf("start %s: %w", p.name, err)
 	}

@@ -11,7 +11,7 @@ import (
 )
 
 func TestPID(t *testing.T) {
-	p := process{"server", filepath.Join(t.TempDir(), "server.pid"), ""}
+	p := process{"server", filepath.Join(t.TempDir(), "server.pid"), "", ""}
 	if pid := p.pid(); pid != 0 {
 		t.Errorf("without a file the pid is %d", pid)
 	}
@@ -51,7 +51,7 @@ func TestAdopt(t *testing.T) {
 	if err := child.Start(); err != nil {
 		t.Fatal(err)
 	}
-	p := process{"server", filepath.Join(t.TempDir(), "server.pid"), ""}
+	p := process{"server", filepath.Join(t.TempDir(), "server.pid"), "", ""}
 	for _, other := range [][]string{
 		{"-c", "read line", "server", mark + "1"},
 		{"-c", "read line", "agent", mark},
@@ -94,7 +94,7 @@ func TestKill(t *testing.T) {
 }
 
 func TestLastLines(t *testing.T) {
-	p := process{"server", "", filepath.Join(t.TempDir(), "server.log")}
+	p := process{"server", "", filepath.Join(t.TempDir(), "server.log"), ""}
 	if got := p.lastLines(2, 0); got != "" {
 		t.Errorf("without a log: %q", got)
 	}
