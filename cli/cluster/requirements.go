@@ -125,8 +125,12 @@ func checkCgroups() error {
 		fields := strings.Fields(line)
 		switch {
 		case len(fields) < 4:
-		case fields[2] == "cgroup2" && fields[1] == "/sys/fs/cgroup":
-			return nil
+		case fields[2] == "cgroup2" && fields[1] == cgroupRoot:
+			controllers, err := os.ReadFile(filepath.Join(cgroupRoot, "cgroup.controllers"))
+			if err != nil {
+				return err
+			}
+			return lackingControllers(string(controllers))
 		case fields[2] == "cgroup":
 			v1 = append(v1, strings.Split(fields[3], ",")...)
 		}
@@ -137,6 +141,19 @@ func checkCgroups() error {
 		}
 	}
 	return nil
+}
+
+// lackingControllers is the error that names the controllers which a unified hierarchy's cgroup.controllers does not have; nil if it has
+// all that containers need.
+func lackingControllers(have string) error {
+	missing := slices.DeleteFunc([]string{"cpu", "memory", "pids"}, func(controller string) bool {
+		return slices.Contains(strings.Fields(have), controller)
+	})
+	if len(missing) == 0 {
+		return nil
+	}
+	return fmt.Errorf("the control group controllers %s are not in %s/cgroup.controllers (the kernel's command line turns them off, or on a Raspberry Pi does not turn them on: cgroup_enable=memory)",
+		strings.Join(missing, ", "), cgroupRoot)
 }
 
 // inScratchNamespace runs f in a network namespace that goes when f returns.

@@ -36,3 +36,13 @@ func TestPATH(t *testing.T) {
 		t.Errorf("found %q", path)
 	}
 }
+
+func TestMissingControllers(t *testing.T) {
+	if err := lackingControllers("cpuset cpu io memory hugetlb pids rdma misc\n"); err != nil {
+		t.Error(err)
+	}
+	err := lackingControllers("cpuset cpu io\n")
+	if err == nil || !strings.HasPrefix(err.Error(), "the control group controllers memory, pids are not in /sys/fs/cgroup/cgroup.controllers") {
+		t.Error(err)
+	}
+}
