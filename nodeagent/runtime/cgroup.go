@@ -164,12 +164,30 @@ func (c cgroups) oomKilled(group string) bool {
 	return false
 }
 
-// limitsSwap says whether swap can be limited together with memory.
-func (c cgroups) limitsSwap() bool {
+// limitsSwap says whether swap can be limited together with memory. In v2 the node's group tells it, once the groups above have handed
+// the memory controller down to it: runc sees to that too, but only with the node's first container.
+func (c cgroups) limitsSwap() (bool, error) {
 	path := filepath.Join(c.v2, c.parent, "memory.swap.max")
 	if memory, ok := c.v1["memory"]; ok {
 		path = filepath.Join(memory, "memory.memsw.limit_in_bytes")
+	} else if err := c.handDownMemory(); err != nil {
+		return false, err
 	}
 	_, err := os.Stat(path)
-	return err == nil
+	return err == nil, nil
+}
+
+// handDownMemory makes the node's group, with the memory controller, in the unified hierarchy.
+func (c cgroups) handDownMemory() error {
+	if err := os.MkdirAll(filepath.Join(c.v2, c.parent), 0o755); err != nil {
+		return fmt.Errorf("make control group: %w", err)
+	}
+	folder := c.v2
+	for _, name := range strings.Split(strings.Trim(c.parent, "/"), "/") {
+		if err := os.WriteFile(filepath.Join(folder, "cgroup.subtree_control"), []byte("+memory"), 0); err != nil {
+			return fmt.Errorf("hand the memory controller down to control group %s: %w", c.parent, err)
+		}
+		folder = filepath.Join(folder, name)
+	}
+	return nil
 }

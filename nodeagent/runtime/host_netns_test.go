@@ -224,6 +224,27 @@ func TestNetnsOutOfMemory(t *testing.T) {
 	}
 }
 
+// TestNetnsMemoryLimitIsNoSwap looks at the node's first container: in v2 its group is the first below the node's.
+func TestNetnsMemoryLimitIsNoSwap(t *testing.T) {
+	l := newLab(t)
+	host := l.host(t)
+	startPod(t, host, "pod-a")
+	config := l.container("pod-a", "program", "sleep")
+	config.MemoryLimit = 32 << 20
+	group := host.cgroups.path("podpod-a/" + start(t, host, config).ID)
+	file, want := filepath.Join(host.cgroups.v2, group, "memory.swap.max"), "0"
+	if memory, ok := host.cgroups.v1["memory"]; ok {
+		file, want = filepath.Join(memory, group, "memory.memsw.limit_in_bytes"), fmt.Sprint(config.MemoryLimit)
+	}
+	got, err := os.ReadFile(file)
+	if errors.Is(err, os.ErrNotExist) {
+		t.Skip("the kernel does not limit swap")
+	}
+	if err != nil || strings.TrimSpace(string(got)) != want {
+		t.Errorf("%s is %q, %v; want %s", file, got, err, want)
+	}
+}
+
 func TestNetnsContainersOutliveTheAgent(t *testing.T) {
 	l := newLab(t)
 	agent := l.startAgent(t, "pod-a")

@@ -148,6 +148,9 @@ func resources(config ContainerConfig, at place) *specs.LinuxResources {
 			limits.Memory.Swap = &limit // memory and swap together
 		}
 	}
+	if at.v2 { // a container that is out of memory ends as a whole, as with the kubelet
+		limits.Unified = map[string]string{"memory.oom.group": "1"}
+	}
 	return limits
 }
 

@@ -53,7 +53,12 @@ func (h *Host) start(ctx context.Context, config ContainerConfig, sandbox sandbo
 	at := place{
 		root: filepath.Join(bundle, "rootfs"), sandboxDir: h.sandboxDir(r.PodUID), netNS: sandbox.NetNS,
 		cgroup: h.cgroups.path(filepath.Join(podGroup(r.PodUID), r.ID)), v2: h.cgroups.isV2(),
-		swap: config.MemoryLimit > 0 && h.cgroups.limitsSwap(),
+	}
+	if config.MemoryLimit > 0 {
+		var err error
+		if at.swap, err = h.cgroups.limitsSwap(); err != nil {
+			return err
+		}
 	}
 	if err := mountRoot(config.LayerDirs, h.layerDir(r.ID), at.root); err != nil {
 		return err
