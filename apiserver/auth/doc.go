@@ -9,8 +9,10 @@
 //
 // Caveats: there are no RBAC kinds yet, so the policy cannot be changed from outside. Service accounts outside
 // kube-system read everything in their own namespace but Secrets, where Kubernetes gives them nothing by default: the
-// textbooks' in-cluster clients then work without Roles. Agents read all Secrets and ConfigMaps, not only their Pods'. Client certificates are trusted as the TLS handshake verified
-// them: the listener's tls.Config must have ClientCAs and ClientAuth: tls.VerifyClientCertIfGiven.
+// textbooks' in-cluster clients then work without Roles. Agents read all Secrets and ConfigMaps, not only their Pods'.
+// Client certificates are trusted as the TLS handshake verified them: the listener's tls.Config must have ClientCAs and
+// ClientAuth: tls.VerifyClientCertIfGiven.
+//
 // Deliberately missing: SubjectAccessReview and TokenReview, webhooks, token revocation other than by deleting the
 // ServiceAccount or Pod.
 package auth

@@ -9,8 +9,7 @@
 // sees all old or all new files. Start with volumes.go, payload.go and atomic.go.
 //
 // Secret content lies in the agent's run folder, below /run: where that is a tmpfs, as systemd makes it, it never
-// reaches a disk. An emptyDir on disk lies in its
-// root folder; one of medium Memory is a tmpfs mounted there.
+// reaches a disk. An emptyDir on disk lies in the agent's root folder; one of medium Memory is a tmpfs mounted there.
 //
 // Deliberately missing: persistent volumes, CSI, image volumes, cluster trust bundles, quotas for an emptyDir on disk.
 package volumes
