@@ -152,6 +152,7 @@ func sharedKinds() map[schema.GroupVersionResource]bool {
 func connect(config *rest.Config) (clients, error) {
 	config = rest.CopyConfig(config)
 	config.QPS, config.RateLimiter = -1, nil
+	config.WarningHandler = rest.NoWarnings{} // v1 Endpoints are deprecated, and kept on purpose
 	config.ContentType = runtime.ContentTypeProtobuf
 	config.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
 	if config.UserAgent == "" {
