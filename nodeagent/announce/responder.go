@@ -18,10 +18,19 @@ import (
 // neighbour entry that is less than a second old.
 const repeatAfter = 2 * time.Second
 
+// linkInterval is how often an interface that is down is looked at.
+const linkInterval = 100 * time.Millisecond
+
+// errInterfaceGone is returned when the interface was deleted: one that comes in its place is another, even under its name.
+var errInterfaceGone = errors.New("the network interface is gone")
+
 // responder answers ARP requests for a set of addresses on one interface. Its methods may be called concurrently.
 type responder struct {
-	hardware net.HardwareAddr
-	socket   *os.File
+	namespace string // path
+	index     int    // of the interface
+	hardware  net.HardwareAddr
+	socket    *os.File
+	closed    chan struct{}
 
 	mu        sync.Mutex
 	addresses map[netip.Addr]bool
@@ -30,13 +39,13 @@ type responder struct {
 
 // newResponder opens a socket on the interface of the network namespace at path ("" is the own one). serve is to be called.
 func newResponder(path, interfaceName string) (*responder, error) {
-	r := &responder{addresses: map[netip.Addr]bool{}}
+	r := &responder{namespace: path, closed: make(chan struct{}), addresses: map[netip.Addr]bool{}}
 	err := netns.Do(path, func() error {
 		link, err := net.InterfaceByName(interfaceName)
 		if err != nil {
 			return fmt.Errorf("find interface %s: %w", interfaceName, err)
 		}
-		r.hardware = link.HardwareAddr
+		r.index, r.hardware = link.Index, link.HardwareAddr
 		r.socket, err = openSocket(link.Index)
 		return err
 	})
@@ -65,7 +74,7 @@ func openSocket(index int) (*os.File, error) {
 	return os.NewFile(uintptr(fd), "arp"), nil
 }
 
-// serve answers until the responder is closed, and returns nil then.
+// serve answers until the responder is closed, and returns nil then. errInterfaceGone is returned when the interface was deleted.
 func (r *responder) serve() error {
 	buffer := make([]byte, 1514)
 	for {
@@ -74,12 +83,38 @@ func (r *responder) serve() error {
 		case errors.Is(err, os.ErrClosed):
 			return nil
 		case errors.Is(err, unix.ENETDOWN):
-			continue // said once when the link goes down; it may come up again
+			if err := r.waitForLink(); err != nil { // said once when the link goes down
+				return err
+			}
+			continue
 		case err != nil:
 			return fmt.Errorf("read ARP requests: %w", err)
 		}
 		if request, err := parseFrame(buffer[:length]); err == nil {
 			r.handle(request)
+		}
+	}
+}
+
+// waitForLink waits until the interface is up again, or the responder closed. The socket does not tell a link that is down from one
+// that is about to be deleted.
+func (r *responder) waitForLink() error {
+	for {
+		var link *net.Interface
+		err := netns.Do(r.namespace, func() (err error) {
+			link, err = net.InterfaceByIndex(r.index)
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("%w: %w", errInterfaceGone, err)
+		}
+		if link.Flags&net.FlagUp != 0 {
+			return nil
+		}
+		select {
+		case <-r.closed:
+			return nil
+		case <-time.After(linkInterval):
 		}
 	}
 }
@@ -137,7 +172,7 @@ func (r *responder) announceAll() {
 	}
 }
 
-// close ends serve.
+// close ends serve. A second time it does nothing.
 func (r *responder) close() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -145,5 +180,11 @@ func (r *responder) close() error {
 		r.repeat.Stop()
 	}
 	r.addresses = nil
+	select {
+	case <-r.closed:
+		return nil
+	default:
+		close(r.closed)
+	}
 	return r.socket.Close()
 }

@@ -2,6 +2,7 @@ package announce
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/netip"
 	"os"
@@ -198,5 +199,46 @@ func TestNetnsResponderIgnoresOthersAddresses(t *testing.T) {
 func TestNetnsMissingInterface(t *testing.T) {
 	if _, err := newResponder(netnstest.New(t), "eth7"); err == nil || err.Error() != "find interface eth7: route ip+net: no such network interface" {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestNetnsInterfaceGoesDownAndAway(t *testing.T) {
+	client, server := cable(t)
+	socket := client.socket(t)
+	api := fake.NewClientset(node("node-1", corev1.ConditionTrue, nil), balanced("web", vip.String()))
+	done := make(chan error, 1)
+	go func() {
+		done <- run(t.Context(), Config{NodeName: "node-1", Interface: "eth0", Namespace: server.path}, api)
+	}()
+	next(t, socket, vip)
+	change := func(path string, change func(netlink.Link) error) {
+		t.Helper()
+		err := netns.Do(path, func() error {
+			link, err := netlink.LinkByName("eth0")
+			if err != nil {
+				return err
+			}
+			return change(link)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	change(server.path, netlink.LinkSetDown)
+	change(server.path, netlink.LinkSetUp)
+	for reply := (arp{}); reply.operation != operationReply; reply = next(t, socket, vip) { // the second announcement may come first
+		request := arp{operation: operationRequest, senderHardware: client.hardware, sender: laptop, targetHardware: make(net.HardwareAddr, 6), target: vip}
+		if _, err := socket.Write(request.frame(broadcast)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	change(client.path, netlink.LinkDel) // and its peer with it
+	select {
+	case err := <-done:
+		if !errors.Is(err, errInterfaceGone) {
+			t.Errorf("got %v, want %v", err, errInterfaceGone)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("the announcer does not see that its interface is gone")
 	}
 }

@@ -26,7 +26,7 @@ type Config struct {
 }
 
 // Run answers for this node's share of the load balancer addresses until ctx is done, and returns nil then. It is an error
-// if there is no such interface, or packet sockets are not allowed.
+// if there is no such interface, if it is deleted, or if packet sockets are not allowed.
 func Run(ctx context.Context, config Config) error {
 	restConfig := rest.CopyConfig(config.RestConfig)
 	restConfig.ContentType = runtime.ContentTypeProtobuf
@@ -48,7 +48,6 @@ func run(ctx context.Context, config Config, client kubernetes.Interface) error 
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
 	w := newWatch(watching, client)
-
 	for {
 		select {
 		case <-ctx.Done():
