@@ -59,7 +59,7 @@ func writeError(w http.ResponseWriter, r *http.Request, err error) {
 		return // the client has gone
 	}
 	status := statusOf(err)
-	if status.Code >= http.StatusInternalServerError {
+	if status.Code >= http.StatusInternalServerError && status.Reason != metav1.StatusReasonTimeout { // a revision from another server
 		slog.Error("request not served", "method", r.Method, "path", r.URL.Path, "error", err)
 	}
 	if status.Details != nil && status.Details.RetryAfterSeconds > 0 {
