@@ -2,12 +2,12 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"slices"
 	"syscall"
 
@@ -16,14 +16,12 @@ import (
 	"github.com/kubelite/kubelite/cli/cluster"
 )
 
-// exitCode is the error of a command that has said everything already and only ends with this code.
-type exitCode int
-
-func (e exitCode) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
-
 // Main runs the command line and returns the process's exit code.
 func Main(arguments []string, in io.Reader, out, errOut io.Writer) int {
 	if len(arguments) > 1 && slices.Contains(processNames, arguments[1]) {
+		if os.Getenv("GOGC") == "" {
+			debug.SetGCPercent(50) // a long-running process's memory is scarcer than its CPU time in a small virtual machine
+		}
 		return run(processRoot(), arguments[1:], errOut)
 	}
 	return runWithVerbs(arguments, in, out, errOut)
@@ -45,16 +43,11 @@ func run(root *cobra.Command, arguments []string, errOut io.Writer) int {
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the process
 	root.SetArgs(arguments)
-	err := root.ExecuteContext(ctx)
-	var code exitCode
-	switch {
-	case err == nil:
-		return 0
-	case errors.As(err, &code):
-		return int(code)
+	if err := root.ExecuteContext(ctx); err != nil {
+		fmt.Fprintf(errOut, "error: %v\n", err)
+		return 1
 	}
-	fmt.Fprintf(errOut, "error: %v\n", err)
-	return 1
+	return 0
 }
 
 // needSubcommand is what a command does that only has others below it: without one it shows them.
