@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -23,6 +24,9 @@ func newDownCommand(streams genericiooptions.IOStreams) *cobra.Command {
 Its objects stay on the disk, and "kubelite up" resumes it, unless --purge removes them too. Images stay.`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
+			if os.Geteuid() != 0 {
+				return errors.New("only root can end a cluster: run it with sudo")
+			}
 			started := time.Now()
 			remove, done := cluster.Down, "is down; its objects are kept for the next `kubelite up`"
 			if purge {

@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -28,6 +30,9 @@ func newKubeconfigCommand(streams genericiooptions.IOStreams) *cobra.Command {
 				return err
 			}
 			data, err := os.ReadFile(c.Kubeconfig())
+			if errors.Is(err, fs.ErrPermission) {
+				return fmt.Errorf("only root can read the administrator's kubeconfig of cluster %q: run it with sudo", name)
+			}
 			if err != nil {
 				return fmt.Errorf("print the kubeconfig of cluster %q: %w", name, err)
 			}

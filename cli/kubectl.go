@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -134,6 +135,10 @@ func configFlags() *genericclioptions.ConfigFlags {
 		return flags
 	}
 	contextName := cluster.ContextName(name)
+	if !elsewhere && defaults.Contexts[contextName] == nil {
+		return flags.WithWrapConfigFn(sayInsteadOfDialling(
+			fmt.Errorf("your kubeconfig has no context %q: `sudo kubelite up --name %s` writes it", contextName, name)))
+	}
 	flags.Context = &contextName
 	return flags
 }

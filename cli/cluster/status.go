@@ -3,8 +3,10 @@ package cluster
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -121,8 +123,8 @@ func (c *Cluster) otherProcesses(counted map[int]bool) ([]ProcessStatus, error) 
 		if rows[name] == nil {
 			rows[name] = &ProcessStatus{Name: name}
 		}
-		if size, err := pss(pid); err == nil {
-			rows[name].Count++
+		rows[name].Count++
+		if size, err := pss(pid); err == nil { // it may end while we look
 			rows[name].Memory += size
 		}
 	}
@@ -143,6 +145,9 @@ func (c *Cluster) addNodes(ctx context.Context, status *Status) error {
 		return fmt.Errorf("the API server is not running: start it with `kubelite up --name %s`", c.Name())
 	}
 	client, err := c.Client()
+	if errors.Is(err, fs.ErrPermission) {
+		return errors.New("only root sees the processes' memory and the administrator's view of the nodes: run it with sudo")
+	}
 	if err != nil {
 		return err
 	}
