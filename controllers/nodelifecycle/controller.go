@@ -44,8 +44,9 @@ type Controller struct {
 	watch    *reconcile.Queue[string] // of Node names
 	evict    *reconcile.Queue[string] // of Pod keys
 
-	mu    sync.Mutex
-	heard map[string]heard // by Node name
+	mu      sync.Mutex
+	heard   map[string]heard                      // by Node name
+	undated map[string]map[corev1.Taint]time.Time // by Node name: when taints were first seen that do not say since when they are
 }
 
 // New makes the controller over the factory's Nodes and Pods and a watch of its own on the Leases of kube-node-lease;
@@ -64,7 +65,7 @@ func New(client kubernetes.Interface, factory informers.SharedInformerFactory, r
 		client: client, recorder: recorder, grace: grace, clock: clock.RealClock{},
 		nodes: nodes.Lister(), pods: pods.Lister(), podIndex: pods.Informer().GetIndexer(),
 		leases: coordinationinformers.NewLeaseInformer(client, corev1.NamespaceNodeLease, 0, cache.Indexers{}),
-		heard:  map[string]heard{},
+		heard:  map[string]heard{}, undated: map[string]map[corev1.Taint]time.Time{},
 	}
 	c.watch = reconcile.NewQueue("nodelifecycle", c.syncNode)
 	c.evict = reconcile.NewQueue("tainteviction", c.syncPod)
@@ -190,7 +191,7 @@ func (c *Controller) syncPod(ctx context.Context, key string) error {
 		return fmt.Errorf("evict Pod %s: %w", key, err)
 	}
 	now := c.clock.Now()
-	allowed := allowedStay(node.Spec.Taints, pod.Spec.Tolerations, now)
+	allowed := allowedStay(c.dated(node), pod, now)
 	switch {
 	case allowed.forever:
 		return nil

@@ -8,6 +8,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	clocktesting "k8s.io/utils/clock/testing"
 	"k8s.io/utils/ptr"
 )
 
@@ -76,7 +77,7 @@ func TestAllowedStay(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			stay := allowedStay(test.taints, test.tolerations, now)
+			stay := allowedStay(test.taints, &corev1.Pod{Spec: corev1.PodSpec{Tolerations: test.tolerations}}, now)
 			got := fmt.Sprint(stay.until.Sub(now))
 			if stay.forever {
 				got = "for ever"
@@ -85,6 +86,43 @@ func TestAllowedStay(t *testing.T) {
 				t.Errorf("got %s, want %s", got, test.want)
 			}
 		})
+	}
+}
+
+func TestStayOfALatecomer(t *testing.T) {
+	taint := corev1.Taint{Key: "k", Effect: corev1.TaintEffectNoExecute, TimeAdded: ptr.To(metav1.NewTime(now.Add(-time.Hour)))}
+	pod := &corev1.Pod{Spec: corev1.PodSpec{Tolerations: []corev1.Toleration{{Operator: corev1.TolerationOpExists, TolerationSeconds: ptr.To[int64](60)}}}}
+	pod.CreationTimestamp = metav1.NewTime(now.Add(-50 * time.Second))
+	if left := allowedStay([]corev1.Taint{taint}, pod, now).until.Sub(now); left != 10*time.Second {
+		t.Errorf("50 s after it was made it has %s left, want 10s", left)
+	}
+	pod.Status.Conditions = []corev1.PodCondition{{
+		Type: corev1.PodScheduled, Status: corev1.ConditionTrue, LastTransitionTime: metav1.NewTime(now.Add(-20 * time.Second)),
+	}}
+	if left := allowedStay([]corev1.Taint{taint}, pod, now).until.Sub(now); left != 40*time.Second {
+		t.Errorf("20 s after it was bound it has %s left, want 40s", left)
+	}
+}
+
+func TestUndatedTaintsCountFromWhenTheyWereSeen(t *testing.T) {
+	clock := clocktesting.NewFakePassiveClock(now)
+	c := &Controller{clock: clock, undated: map[string]map[corev1.Taint]time.Time{}}
+	tainted, clean := testNode(corev1.ConditionTrue), testNode(corev1.ConditionTrue)
+	tainted.Spec.Taints = []corev1.Taint{{Key: "k", Effect: corev1.TaintEffectNoExecute}, {Key: "k", Effect: corev1.TaintEffectNoSchedule}}
+	c.noteTaints(tainted)
+	clock.SetTime(now.Add(time.Minute))
+	c.noteTaints(tainted)
+	taints := c.dated(tainted)
+	if taints[0].TimeAdded == nil || !taints[0].TimeAdded.Time.Equal(now) || taints[1].TimeAdded != nil {
+		t.Errorf("got %v, want the first taint as of %v, and no time of the second", taints, now)
+	}
+	c.noteTaints(clean)
+	c.noteTaints(tainted)
+	if taints := c.dated(tainted); !taints[0].TimeAdded.Time.Equal(clock.Now()) {
+		t.Errorf("a taint that was away counts from %v, want %v", taints[0].TimeAdded, clock.Now())
+	}
+	if tainted.Spec.Taints[0].TimeAdded != nil {
+		t.Error("the Node itself was changed")
 	}
 }
 

@@ -14,8 +14,9 @@ type stay struct {
 }
 
 // allowedStay weighs a Node's NoExecute taints against a Pod's tolerations. A taint is tolerated for the shortest
-// tolerationSeconds of the tolerations that match it, from when it was added (now, if it does not say).
-func allowedStay(taints []corev1.Taint, tolerations []corev1.Toleration, now time.Time) stay {
+// tolerationSeconds of the tolerations that match it, from when it was added (now, if it does not say), or from when the
+// Pod came to the Node if that was later.
+func allowedStay(taints []corev1.Taint, pod *corev1.Pod, now time.Time) stay {
 	result := stay{forever: true}
 	for i := range taints {
 		taint := &taints[i]
@@ -26,7 +27,10 @@ func allowedStay(taints []corev1.Taint, tolerations []corev1.Toleration, now tim
 		if taint.TimeAdded != nil {
 			added = taint.TimeAdded.Time
 		}
-		seconds, bounded, tolerated := toleratedFor(taint, tolerations)
+		if came := cameToNode(pod); came.After(added) {
+			added = came
+		}
+		seconds, bounded, tolerated := toleratedFor(taint, pod.Spec.Tolerations)
 		if !tolerated {
 			return stay{until: now}
 		}
@@ -35,6 +39,16 @@ func allowedStay(taints []corev1.Taint, tolerations []corev1.Toleration, now tim
 		}
 	}
 	return result
+}
+
+// cameToNode is when a Pod was bound to its Node. Without the condition that says so it is when the Pod was made.
+func cameToNode(pod *corev1.Pod) time.Time {
+	for _, condition := range pod.Status.Conditions {
+		if condition.Type == corev1.PodScheduled && condition.Status == corev1.ConditionTrue {
+			return condition.LastTransitionTime.Time
+		}
+	}
+	return pod.CreationTimestamp.Time
 }
 
 // toleratedFor returns the shortest time that a matching toleration gives; bounded is false if none limits it.

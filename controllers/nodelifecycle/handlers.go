@@ -1,11 +1,13 @@
 package nodelifecycle
 
 import (
+	"slices"
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/kubelite/kubelite/controllers/reconcile"
@@ -45,6 +47,37 @@ func (c *Controller) noteHeartbeat(node *corev1.Node) {
 	c.heard[node.Name] = known
 }
 
+// noteTaints remembers since when a Node has the NoExecute taints that do not say it, as those of `kubectl taint`.
+func (c *Controller) noteTaints(node *corev1.Node) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	undated := map[corev1.Taint]time.Time{}
+	for _, taint := range node.Spec.Taints {
+		if taint.Effect != corev1.TaintEffectNoExecute || taint.TimeAdded != nil {
+			continue
+		}
+		since, known := c.undated[node.Name][taint]
+		if !known {
+			since = c.clock.Now()
+		}
+		undated[taint] = since
+	}
+	c.undated[node.Name] = undated
+}
+
+// dated returns a Node's taints, the undated ones with the time when they were first seen.
+func (c *Controller) dated(node *corev1.Node) []corev1.Taint {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	taints := slices.Clone(node.Spec.Taints)
+	for i := range taints {
+		if since, known := c.undated[node.Name][taints[i]]; known {
+			taints[i].TimeAdded = &metav1.Time{Time: since}
+		}
+	}
+	return taints
+}
+
 // silence is how long a Node has not been heard of.
 func (c *Controller) silence(node string) time.Duration {
 	c.mu.Lock()
@@ -57,12 +90,14 @@ func (c *Controller) nodeHandler() cache.ResourceEventHandler {
 		AddFunc: func(obj any) {
 			node := obj.(*corev1.Node)
 			c.noteHeartbeat(node)
+			c.noteTaints(node)
 			c.recorder.Eventf(node, corev1.EventTypeNormal, "RegisteredNode", "Node %s event: Registered Node %s in Controller", node.Name, node.Name)
 			c.watch.Add(node.Name)
 		},
 		UpdateFunc: func(old, obj any) {
 			before, node := old.(*corev1.Node), obj.(*corev1.Node)
 			c.noteHeartbeat(node)
+			c.noteTaints(node)
 			if lifeChanged(before, node) {
 				c.watch.Add(node.Name)
 			}
@@ -90,6 +125,7 @@ func lifeChanged(old, node *corev1.Node) bool {
 func (c *Controller) nodeDeleted(node *corev1.Node) {
 	c.mu.Lock()
 	delete(c.heard, node.Name)
+	delete(c.undated, node.Name)
 	c.mu.Unlock()
 	c.recorder.Eventf(node, corev1.EventTypeNormal, "RemovingNode", "Node %s event: Removing Node %s from Controller", node.Name, node.Name)
 }
