@@ -28,16 +28,17 @@ func newAgentCommand() *cobra.Command {
 		Long: `Run a node's agent and Service proxy in the foreground.
 
 "kubelite up" starts one in each node's network namespace. Started on a machine of its own, it makes that machine a node.
-"kubelite node credentials" makes the kubeconfig and the certificates.`,
+"kubelite node credentials" makes the kubeconfig and the certificates. In a network namespace made by hand, start it with
+"nsenter --net=/run/netns/NAME": "ip netns exec" hides the control groups.`,
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
 			setLogLevel(verbose)
-			if kubeconfig == "" || config.NodeName == "" || !config.NodeIP.IsValid() {
-				return errors.New("--kubeconfig, --node-name and --node-ip are needed")
+			if kubeconfig == "" || config.NodeName == "" || !config.NodeIP.IsValid() || config.ClientCAFile == "" {
+				return errors.New("--kubeconfig, --client-ca-file, --node-name and --node-ip are needed: `kubelite node credentials` makes the files")
 			}
 			access, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
 			if err != nil {
-				return err
+				return fmt.Errorf("--kubeconfig: %w", err)
 			}
 			config.Rest = access
 			if dnsAddress.IsValid() {

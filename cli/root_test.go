@@ -89,7 +89,7 @@ func TestBadCommandLines(t *testing.T) {
 		{"node bogus", `unknown command "bogus" for "kubelite node"`},
 		{"node credentials n", "--ip and --output are needed"},
 		{"image bogus", `unknown command "bogus" for "kubelite image"`},
-		{"agent", "--kubeconfig, --node-name and --node-ip are needed"},
+		{"agent", "--kubeconfig, --client-ca-file, --node-name and --node-ip are needed"},
 		{"server --advertise-address nowhere", `--advertise-address "nowhere"`},
 	} {
 		t.Run(test.arguments, func(t *testing.T) {
