@@ -11,7 +11,8 @@
 //
 // Read actions.go, status.go, then worker.go (the loop), start.go and stop.go (effects), loop.go (from the API to workers).
 //
-// Deliberately missing: static Pods, in-place resize, ephemeral containers, eviction by pressure, image garbage collection.
+// Deliberately missing: hostPID, hostIPC and shareProcessNamespace (refused in an event), static Pods, in-place resize, ephemeral
+// containers, eviction by pressure, image garbage collection.
 //
 // Caveats: an image that is on the machine is used as it is even with imagePullPolicy Always, so that a classroom works offline.
 // Crash-loop back-off starts anew with the agent, as the kubelet's does.

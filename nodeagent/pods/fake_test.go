@@ -198,12 +198,20 @@ func (f *fakeImages) Pull(_ context.Context, name string, _ []*v1.Secret) (*Imag
 type fakeVolumes struct {
 	mutex sync.Mutex
 	made  map[string]bool
+	count map[string]int // of SetUp calls, by Pod name
+}
+
+func (f *fakeVolumes) setUps(pod string) int {
+	f.mutex.Lock()
+	defer f.mutex.Unlock()
+	return f.count[pod]
 }
 
 func (f *fakeVolumes) SetUp(_ context.Context, pod *v1.Pod, _ environment.Facts) (time.Time, error) {
 	f.mutex.Lock()
 	defer f.mutex.Unlock()
 	f.made[string(pod.UID)] = true
+	f.count[pod.Name]++
 	return time.Time{}, nil
 }
 

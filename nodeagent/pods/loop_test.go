@@ -64,7 +64,7 @@ func (e *eventList) all() []string {
 
 func newLab(t *testing.T, existing ...apiruntime.Object) *lab {
 	l := &lab{
-		t: t, client: fake.NewClientset(existing...), machine: newFakeRuntime(), volumes: &fakeVolumes{made: map[string]bool{}},
+		t: t, client: fake.NewClientset(existing...), machine: newFakeRuntime(), volumes: &fakeVolumes{made: map[string]bool{}, count: map[string]int{}},
 		events: &eventList{}, folder: t.TempDir(),
 		images: &fakeImages{there: map[string]*Image{"app": {ID: "sha256:1", Cmd: []string{"/app"}}}, pullable: map[string]*Image{"far": {ID: "sha256:2", Cmd: []string{"/far"}, Size: 5}}},
 	}
@@ -413,6 +413,28 @@ func TestLivenessRestarts(t *testing.T) {
 	}))
 	l.hasEvent("Normal Killing Container main failed liveness probe, will be restarted")
 	l.wait("sick", "restarted", func(pod *v1.Pod) bool { return restartsOf(pod) >= 1 })
+}
+
+func TestUnsupportedNamespacesAreRefused(t *testing.T) {
+	l := newLab(t)
+	l.create(l.pod("spy", func(pod *v1.Pod) { pod.Spec.HostPID, pod.Spec.HostIPC = true, true }))
+	l.hasEvent("Warning FailedCreatePodSandBox Failed to create pod sandbox: kubelite does not have hostPID, hostIPC: remove it from the Pod's spec")
+	if sandboxes, err := l.machine.Sandboxes(t.Context()); err != nil || len(sandboxes) > 0 {
+		t.Errorf("%v %v", sandboxes, err)
+	}
+}
+
+// A Pod's labels may be in its volumes: these follow them.
+func TestLabelsChange(t *testing.T) {
+	l := newLab(t)
+	l.create(l.pod("labelled"))
+	pod := l.wait("labelled", "ready", isReady)
+	before := l.volumes.setUps("labelled")
+	pod.Labels = map[string]string{"tier": "web"}
+	if _, err := l.client.CoreV1().Pods("default").Update(t.Context(), pod, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	l.eventually("volumes follow", func() bool { return l.volumes.setUps("labelled") > before })
 }
 
 func TestHooks(t *testing.T) {

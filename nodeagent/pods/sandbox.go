@@ -1,11 +1,32 @@
 package pods
 
 import (
+	"fmt"
+	"strings"
+
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/kubelite/kubelite/nodeagent/runtime"
 )
+
+// unsupported says which of the namespaces that the Pod asks for it cannot have: a Pod that would run in others than it says is not started.
+func unsupported(pod *v1.Pod) error {
+	var fields []string
+	if pod.Spec.HostPID {
+		fields = append(fields, "hostPID") // all nodes of a lab share their machine's
+	}
+	if pod.Spec.HostIPC {
+		fields = append(fields, "hostIPC")
+	}
+	if pod.Spec.ShareProcessNamespace != nil && *pod.Spec.ShareProcessNamespace {
+		fields = append(fields, "shareProcessNamespace")
+	}
+	if len(fields) == 0 {
+		return nil
+	}
+	return fmt.Errorf("kubelite does not have %s: remove it from the Pod's spec", strings.Join(fields, ", "))
+}
 
 // sandboxConfig is what the Pod's namespaces are made from.
 func sandboxConfig(pod *v1.Pod, nodeName string) runtime.SandboxConfig {

