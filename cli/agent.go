@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/kubelite/kubelite/cli/lab"
 	"github.com/kubelite/kubelite/nodeagent"
 	"github.com/kubelite/kubelite/nodeagent/announce"
 	"github.com/kubelite/kubelite/proxy"
@@ -18,7 +19,7 @@ import (
 
 // newAgentCommand is `kubelite agent`: a node's agent, its Service proxy and its load-balancer announcer in one process.
 func newAgentCommand() *cobra.Command {
-	config := nodeagent.Config{}
+	config := nodeagent.Config{ClusterCIDR: lab.DefaultNetwork("", 1).PodCIDR}
 	var kubeconfig string
 	var dnsAddress netip.Addr
 	verbose := false
@@ -61,7 +62,7 @@ func newAgentCommand() *cobra.Command {
 	flags.StringVar(&config.NetNSPrefix, "netns-prefix", "", "what the names of Pods' network namespaces begin with (default kubelite-NODE)")
 	flags.StringVar(&config.CgroupParent, "cgroup-parent", "", "control group of the Pods (default /kubelite/NODE)")
 	flags.StringVar(&config.PullNetNS, "pull-netns", "", "path of the network namespace from which registries are reached (default this one)")
-	prefixFlag(flags, &config.ClusterCIDR, "pod-cidr", "network of all Pods (default 10.244.0.0/16)")
+	prefixFlag(flags, &config.ClusterCIDR, "pod-cidr", "network of all Pods")
 	flags.StringVar(&config.ClusterDomain, "cluster-domain", "cluster.local", "DNS domain of the cluster")
 	addressFlag(flags, &dnsAddress, "cluster-dns", "ClusterIP of cluster DNS (default 10.96.0.10)")
 	flags.IntVar(&config.MaxPods, "max-pods", 110, "how many Pods the node takes")

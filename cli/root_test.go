@@ -110,3 +110,11 @@ func TestBadCommandLines(t *testing.T) {
 		})
 	}
 }
+
+// TestAgentKnowsThePodsNetwork: without it the Service proxy would not masquerade what comes from outside the cluster.
+func TestAgentKnowsThePodsNetwork(t *testing.T) {
+	flag := newAgentCommand().Flags().Lookup("pod-cidr")
+	if want := newServerCommand().Flags().Lookup("pod-cidr").DefValue; flag.DefValue != want {
+		t.Errorf("--pod-cidr of the agent is %q by default, that of the server %q", flag.DefValue, want)
+	}
+}
