@@ -153,7 +153,13 @@ func (c *Controller) write(ctx context.Context, node *corev1.Node, prefix netip.
 		return fmt.Errorf("encode range of node %s: %w", node.Name, err)
 	}
 	_, err = c.client.CoreV1().Nodes().Patch(ctx, node.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{})
-	if err != nil && !apierrors.IsNotFound(err) {
+	if apierrors.IsNotFound(err) {
+		if _, err := c.nodes.Get(node.Name); apierrors.IsNotFound(err) {
+			c.nodeDeleted(node) // its deletion was noted before the range was chosen
+		}
+		return nil
+	}
+	if err != nil {
 		return fmt.Errorf("assign range %s to node %s: %w", prefix, node.Name, err)
 	}
 	return nil

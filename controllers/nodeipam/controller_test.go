@@ -68,3 +68,25 @@ func TestAssignsAndFrees(t *testing.T) {
 		t.Errorf("node-2 got %s", got)
 	}
 }
+
+func TestFreesTheRangeOfANodeThatWentMeanwhile(t *testing.T) {
+	api := fake.NewClientset()
+	ranges, err := NewRanges(netip.MustParsePrefix("10.244.0.0/24"), 24)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := New(api, informers.NewSharedInformerFactory(api, 0), record.NewFakeRecorder(10), ranges)
+	if err != nil {
+		t.Fatal(err)
+	}
+	only, err := c.reserve("gone")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.write(t.Context(), &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "gone"}}, only); err != nil {
+		t.Fatal(err)
+	}
+	if again, err := c.reserve("next"); err != nil || again != only {
+		t.Errorf("the next node gets %v (%v), want %v", again, err, only)
+	}
+}
