@@ -55,8 +55,8 @@ func New(client kubernetes.Interface, factory informers.SharedInformerFactory, r
 	}
 	c.queue = reconcile.NewQueue("endpoint", c.sync)
 	for informer, handler := range map[cache.SharedIndexInformer]cache.ResourceEventHandler{
-		core.Services().Informer(): c.serviceHandler(),
-		core.Pods().Informer():     c.podHandler(),
+		core.Services().Informer(): selection.ServiceHandler(c.queue.Add),
+		core.Pods().Informer():     selection.PodHandler(c.services, c.queue.Add),
 		core.Endpoints().Informer(): cache.ResourceEventHandlerFuncs{
 			DeleteFunc: func(obj any) { c.queue.Add(reconcile.ObjectKey(obj)) },
 		},
@@ -84,37 +84,6 @@ func (c *Controller) Run(ctx context.Context) {
 		c.queue.Add(reconcile.ObjectKey(endpoints))
 	}
 	c.queue.Run(ctx, workers)
-}
-
-func (c *Controller) serviceHandler() cache.ResourceEventHandler {
-	add := func(obj any) { c.queue.Add(reconcile.ObjectKey(obj)) }
-	return cache.ResourceEventHandlerFuncs{AddFunc: add, UpdateFunc: func(_, obj any) { add(obj) }, DeleteFunc: add}
-}
-
-func (c *Controller) podHandler() cache.ResourceEventHandler {
-	return cache.ResourceEventHandlerFuncs{
-		AddFunc: func(obj any) { c.addServicesOf(obj.(*corev1.Pod)) },
-		UpdateFunc: func(old, obj any) {
-			if before, pod := old.(*corev1.Pod), obj.(*corev1.Pod); selection.Changed(before, pod) {
-				c.addServicesOf(before, pod)
-			}
-		},
-		DeleteFunc: func(obj any) {
-			if pod, ok := reconcile.Deleted[*corev1.Pod](obj); ok {
-				c.addServicesOf(pod)
-			}
-		},
-	}
-}
-
-func (c *Controller) addServicesOf(pods ...*corev1.Pod) {
-	keys, err := selection.ServicesOf(c.services, pods...)
-	if err != nil {
-		slog.Error("list the Services of a Pod", "error", err)
-	}
-	for _, key := range keys {
-		c.queue.Add(key)
-	}
 }
 
 // sync makes the Endpoints of one Service right. Services without a selector are left to who writes their Endpoints.
