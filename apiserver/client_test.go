@@ -367,6 +367,12 @@ func TestFinalizers(t *testing.T) {
 	if err != nil || !slices.Equal(held.Finalizers, []string{"foregroundDeletion"}) || held.DeletionTimestamp == nil {
 		t.Fatalf("held: %+v, %v", held, err)
 	}
+	if err := client.Delete(ctx, "one", metav1.DeleteOptions{PropagationPolicy: &foreground}); err != nil {
+		t.Fatal(err)
+	}
+	if again, err := client.Get(ctx, "one", metav1.GetOptions{}); err != nil || again.ResourceVersion != held.ResourceVersion {
+		t.Errorf("a second deletion changed the object: %+v, %v", again, err)
+	}
 	held.Finalizers = nil
 	if _, err := client.Update(ctx, held, metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)

@@ -9,11 +9,13 @@ import (
 
 	"github.com/kubelite/kubelite/apiserver/registry"
 	"github.com/kubelite/kubelite/apiserver/store"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 	"k8s.io/apimachinery/pkg/conversion"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/utils/ptr"
 )
 
 // delete answers DELETE of one object: with the object while it is still there, with a Status when it has gone.
@@ -145,6 +147,9 @@ func (c *call) tryDelete(current *store.Item, options *metav1.DeleteOptions) (de
 		item, err := c.remove(current)
 		return deletion{item: item, gone: true}, err
 	}
+	if apiequality.Semantic.DeepEqual(marked, current.Object) { // marked by an earlier request
+		return deletion{item: current}, nil
+	}
 	item, err := c.store.Update(c.r.Context(), current.Key, current.Revision, marked)
 	return deletion{item: item}, err
 }
@@ -169,18 +174,24 @@ func (c *call) checkPreconditions(obj Object, preconditions *metav1.Precondition
 // the object is being deleted already and this request does not shorten its grace period.
 func (c *call) mark(obj Object, options *metav1.DeleteOptions) (pending bool) {
 	now := metav1.Now().Rfc3339Copy()
-	grace, graceful := c.gracePeriod(obj, options.GracePeriodSeconds)
+	asked := options.GracePeriodSeconds
+	if asked != nil && *asked < 0 {
+		asked = ptr.To[int64](1) // as Kubernetes reads it
+	}
+	grace, graceful := c.gracePeriod(obj, asked)
 	if since := obj.GetDeletionTimestamp(); since != nil {
 		last := obj.GetDeletionGracePeriodSeconds()
 		switch {
-		case last == nil, !graceful:
+		case !graceful, last == nil, *last == 0: // only finalizers hold it: its time has come already
 			grace = 0
-		case options.GracePeriodSeconds == nil, *options.GracePeriodSeconds >= *last && *last > 0:
+			if since.Before(&now) {
+				now = *since
+			}
+		case asked == nil, *asked >= *last:
 			return true
 		default:
-			grace = min(*options.GracePeriodSeconds, *last)
-			begun := since.Add(-time.Duration(*last) * time.Second)
-			now = metav1.NewTime(begun)
+			grace = *asked
+			now = metav1.NewTime(since.Add(-time.Duration(*last) * time.Second))
 		}
 	} else if obj.GetGeneration() > 0 {
 		obj.SetGeneration(obj.GetGeneration() + 1)
