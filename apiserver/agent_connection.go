@@ -154,6 +154,10 @@ func (c *call) upgradeAgent(location *url.URL) (net.Conn, *bufio.Reader, *http.R
 		plain.Close()
 		return nil, nil, nil, agentUnreachable(location, err)
 	}
+	// An agent that never answers holds the request up no longer than the client waits.
+	waiting, done := c.untilStopping()
+	defer done()
+	defer context.AfterFunc(waiting, func() { conn.Close() })()
 	request := &http.Request{Method: c.r.Method, URL: location, Host: location.Host, Header: c.r.Header.Clone(), Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1}
 	request.Header.Del("Authorization")
 	if err := request.Write(conn); err != nil {

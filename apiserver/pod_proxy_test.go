@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -125,17 +126,7 @@ func TestConnectionsAreJoined(t *testing.T) {
 		}
 		fmt.Fprintf(conn, "echo %s", line)
 	}))
-	config := rest.CopyConfig(server.config)
-	config.NextProtos = []string{"http/1.1"}
-	tlsConfig, err := rest.TLSConfigFor(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	conn, err := tls.Dial("tcp", strings.TrimPrefix(config.Host, "https://"), tlsConfig)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
+	conn := dialServer(t, server)
 	const path = "/api/v1/namespaces/default/pods/one/exec?command=sh&command=-c&container=main&stdin=true&tty=true"
 	fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n\r\nhello\n", path)
 	reader := bufio.NewReader(conn)
@@ -151,6 +142,43 @@ func TestConnectionsAreJoined(t *testing.T) {
 	}
 	if answer, err := io.ReadAll(reader); string(answer) != "echo hello\n" {
 		t.Errorf("got %q, %v", answer, err)
+	}
+}
+
+// dialServer opens a connection of the administrator's for HTTP/1.1.
+func dialServer(t *testing.T, server *testServer) net.Conn {
+	t.Helper()
+	config := rest.CopyConfig(server.config)
+	config.NextProtos = []string{"http/1.1"}
+	tlsConfig, err := rest.TLSConfigFor(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := tls.Dial("tcp", strings.TrimPrefix(config.Host, "https://"), tlsConfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+func TestSilentAgentIsLeftWithTheClient(t *testing.T) {
+	server := startServer(t, t.TempDir())
+	asked, left := make(chan struct{}), make(chan struct{})
+	startAgent(t, server, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		close(asked)
+		<-r.Context().Done()
+		close(left)
+	}))
+	conn := dialServer(t, server)
+	fmt.Fprint(conn, "POST /api/v1/namespaces/default/pods/one/exec?command=sh&container=main HTTP/1.1\r\n"+
+		"Host: x\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n\r\n")
+	<-asked
+	conn.Close()
+	select {
+	case <-left:
+	case <-time.After(patience):
+		t.Error("the connection to the agent is still open")
 	}
 }
 
