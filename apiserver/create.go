@@ -43,9 +43,6 @@ func (c *call) createObject(obj Object, options writeOptions) (*store.Item, erro
 	if err := c.matchRequest(obj); err != nil {
 		return nil, err
 	}
-	if err := c.authorizeName(obj.GetName()); err != nil {
-		return nil, err
-	}
 	if err := c.requireNamespace(obj.GetName()); err != nil {
 		return nil, err
 	}
@@ -72,6 +69,9 @@ func (c *call) tryCreate(obj Object, options writeOptions) (item *store.Item, er
 		kind.Default(obj)
 	}
 	c.stampNew(obj)
+	if err := c.authorizeName(obj.GetName()); err != nil {
+		return nil, err
+	}
 	if kind.PrepareForCreate != nil {
 		kind.PrepareForCreate(obj)
 	}
@@ -104,7 +104,7 @@ func (c *call) tryCreate(obj Object, options writeOptions) (item *store.Item, er
 // authorizeName asks again, with the name that is known only now: nodes may make only what bears their own.
 func (c *call) authorizeName(name string) error {
 	if c.name != "" || name == "" {
-		return nil // the name was on the URL, or will be generated
+		return nil // the name was on the URL, or is missing
 	}
 	return c.authorize(auth.Attributes{
 		Verb:      "create",

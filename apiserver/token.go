@@ -62,6 +62,9 @@ func (c *call) createToken() error {
 	if binding.Pod, err = c.boundPod(request.Spec.BoundObjectRef); err != nil {
 		return err
 	}
+	if err := c.restrictNodeToken(request.Spec.BoundObjectRef); err != nil {
+		return err
+	}
 	if err := c.issue(request, binding); err != nil {
 		return err
 	}

@@ -124,6 +124,9 @@ func (c *call) replace(ch change, current *store.Item, next Object) (item *store
 	if err := c.prepareChange(ch, current.Object, next); err != nil {
 		return nil, err
 	}
+	if err := c.restrictNodeChange(current.Object, next); err != nil {
+		return nil, err
+	}
 	finish, err := c.admitChange(ch, next, current.Object)
 	if err != nil {
 		return nil, err

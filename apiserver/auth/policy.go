@@ -141,6 +141,9 @@ func resourcePath(a Attributes) string {
 	return path
 }
 
+// NodeOf returns the name of the node that a user is the agent of; ok is false for everyone else.
+func NodeOf(u User) (node string, ok bool) { return nodeName(u), isNode(u) }
+
 // nodeName is the node that a node's user stands for.
 func nodeName(u User) string { return strings.TrimPrefix(u.Name, nodePrefix) }
 
