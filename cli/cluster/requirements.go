@@ -43,7 +43,7 @@ func CheckRequirements() error {
 	case errors.Is(err, unix.EROFS):
 		missing = append(missing, fmt.Sprintf("the disk of %s is read-only: mount it for writing (`mount -o remount,rw`): %v", StateRoot, err))
 	case err != nil:
-		missing = append(missing, fmt.Sprintf("overlayfs cannot be used on %s: %v (the kernel needs CONFIG_OVERLAY_FS, and the disk a file system with extended attributes)", StateRoot, err))
+		missing = append(missing, fmt.Sprintf("overlayfs cannot be used on %s: %v (the kernel needs CONFIG_OVERLAY_FS: modprobe overlay; and the disk a file system with extended attributes)", StateRoot, err))
 	}
 	if err := checkCgroups(); err != nil {
 		missing = append(missing, err.Error())
@@ -212,6 +212,6 @@ func checkRules() error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("the kernel does not take the service proxy's rules: %s (it needs netfilter with nf_tables or ip_tables, conntrack, NAT, and the matches addrtype, comment, conntrack, mark, recent, statistic)",
+	return fmt.Errorf("the kernel does not take the service proxy's rules: %s (it needs netfilter with nf_tables or ip_tables, conntrack, NAT, and the matches addrtype, comment, conntrack, mark, recent, statistic: modprobe -a nf_tables nft_compat nft_chain_nat xt_addrtype xt_comment xt_conntrack xt_mark xt_recent xt_statistic; where a module is not found after an upgrade of the kernel, reboot)",
 		bytes.TrimSpace(bytes.ReplaceAll(output, []byte("\n"), []byte(" "))))
 }
