@@ -107,10 +107,30 @@ func (c *Cache) watch(key key) *entry {
 	return entry
 }
 
-// StripManagedFields keeps what the agent never reads out of its memory: a cache.TransformFunc.
+// StripManagedFields keeps what the agent never reads out of its memory: a cache.TransformFunc. What it is given stays as it is, for another
+// may have it as well.
 func StripManagedFields(object any) (any, error) {
-	if accessor, err := meta.Accessor(object); err == nil {
-		accessor.SetManagedFields(nil)
+	switch object := object.(type) {
+	case *v1.Pod:
+		stripped := *object
+		stripped.ManagedFields = nil
+		return &stripped, nil
+	case *v1.Node:
+		stripped := *object
+		stripped.ManagedFields = nil
+		return &stripped, nil
+	case *v1.Service:
+		stripped := *object
+		stripped.ManagedFields = nil
+		return &stripped, nil
+	case *v1.ConfigMap:
+		stripped := *object
+		stripped.ManagedFields = nil
+		return &stripped, nil
+	case *v1.Secret:
+		stripped := *object
+		stripped.ManagedFields = nil
+		return &stripped, nil
 	}
 	return object, nil
 }

@@ -100,7 +100,7 @@ func TestContainerLogs(t *testing.T) {
 		{"/containerLogs/default/web/main?tailLines=1&follow=true", "two\n", 200},
 		{"/containerLogs/default/web/main?tailLines=0", "", 200},
 		{"/containerLogs/default/web/main?limitBytes=2", "on", 200},
-		{"/containerLogs/default/web/main?sinceTime=2026-11-21T12:00:01Z&timestamps=true", "2026-11-21T12:00:01Z two\n", 200},
+		{"/containerLogs/default/web/main?sinceTime=2026-11-21T12:00:01Z&timestamps=true", "2026-11-21T12:00:01.000000000Z two\n", 200},
 		{"/containerLogs/default/web/main?previous=true", "previous terminated container \"main\" in pod \"web\" not found\n", 400},
 		{"/containerLogs/default/web/main?tailLines=x", "invalid value \"x\" for tailLines: must be greater than or equal to 0\n", 422},
 		{"/containerLogs/default/none/main", "look up: \n", 404},
