@@ -152,10 +152,14 @@ func closeHostPorts(tables *iptables.IPTables, chain string) error {
 			}
 		}
 	}
+	inside, err := tables.List("nat", chain)
+	if err != nil {
+		return fmt.Errorf("list chain %s: %w", chain, err)
+	}
 	if err := tables.ClearAndDeleteChain("nat", chain); err != nil {
 		return fmt.Errorf("close host port: delete chain %s: %w", chain, err)
 	}
-	return nil
+	return forgetFlows(udpTargets(inside)) // after the rules: no new one is made
 }
 
 // reclaimHostPorts removes the chains of Pods that are not to be kept.
