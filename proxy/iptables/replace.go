@@ -19,80 +19,100 @@ type replacement struct {
 // replace computes a replacement of what kernel holds. Small ones are one transaction; large ones are cut where a phase
 // or a number of Services ends, and no cut lets a rule refer to a chain that is not there yet.
 func replace(kernel ruleset, services map[types.NamespacedName]serviceRules, options Options) replacement {
-	r := replacement{state: newState(options)}
+	r := replacer{kernel: kernel, step: &transaction{}, replacement: replacement{state: newState(options)}}
 	r.state.services = services
-	step := &transaction{}
-	cut := func(limit int) {
-		if step.lines > limit {
-			r.steps = append(r.steps, step)
-			step = &transaction{}
-		}
-	}
-	write := func(c chain, rules []string) {
-		if current, exists := kernel[c]; !exists || !slices.Equal(current, rules) {
-			step.write(c, rules)
-		}
-		r.state.written[c] = rules
-	}
-
 	for _, base := range baseChains(options) {
-		write(base.chain, base.rules)
+		r.write(base.chain, base.rules)
 	}
 	for _, name := range sortedNames(services) {
 		for _, own := range services[name].own {
-			write(own.chain, own.rules)
+			r.write(own.chain, own.rules)
 		}
-		cut(linesPerTransaction)
+		r.cut(linesPerTransaction)
 	}
 	for _, c := range sharedChains {
-		desired := r.state.sharedRules(c, nil)
-		current, exists := kernel[c]
-		switch {
-		case len(desired) <= r.state.rewriteLimit:
-			write(c, desired)
-		case len(current) == 0:
-			if !exists {
-				step.write(c, nil)
-			}
-			for _, rule := range desired {
-				step.append(c, rule)
-				cut(editsPerTransaction)
-			}
-			r.state.written[c] = desired
-		default:
-			removed, added := subtract(current, desired), subtract(desired, current)
-			last := r.state.lastServicesRule
-			if misplaced := c == natServices && current[len(current)-1] != last; misplaced {
-				// Every one is taken out, and one is put back at the end.
-				isLast := func(rule string) bool { return rule == last }
-				others, copies := partition(current, isLast)
-				wanted, _ := partition(desired, isLast)
-				removed, added = append(subtract(others, wanted), copies...), subtract(wanted, others)
-			}
-			for _, rule := range removed {
-				step.remove(c, rule)
-				cut(editsPerTransaction)
-			}
-			for _, rule := range added {
-				step.insert(c, rule)
-				cut(editsPerTransaction)
-			}
-			result := edited(current, removed, added)
-			if c == natServices && (len(result) == 0 || result[len(result)-1] != last) {
-				step.append(c, last)
-				result = append(result, last)
-			}
-			r.state.written[c] = result
-		}
+		r.writeShared(c)
 	}
 	for _, j := range jumps(options) {
 		if !j.in(kernel[j.from]) {
-			step.insert(j.from, j.rule)
+			r.step.insert(j.from, j.rule)
 		}
 	}
-	cut(0)
+	r.cut(0)
 	r.cleanup = cleanup(kernel, r.state.written)
-	return r
+	return r.replacement
+}
+
+// replacer is a replacement being made.
+type replacer struct {
+	kernel ruleset
+	step   *transaction // that is being filled
+	replacement
+}
+
+// cut ends the step if it has more lines than limit.
+func (r *replacer) cut(limit int) {
+	if r.step.lines > limit {
+		r.steps = append(r.steps, r.step)
+		r.step = &transaction{}
+	}
+}
+
+// write makes the chain hold the rules, unless it does.
+func (r *replacer) write(c chain, rules []string) {
+	if current, exists := r.kernel[c]; !exists || !slices.Equal(current, rules) {
+		r.step.write(c, rules)
+	}
+	r.state.written[c] = rules
+}
+
+// writeShared makes a shared chain hold the rules of all Services. A long one is written in several steps.
+func (r *replacer) writeShared(c chain) {
+	desired := r.state.sharedRules(c, nil)
+	current, exists := r.kernel[c]
+	switch {
+	case len(desired) <= r.state.rewriteLimit:
+		r.write(c, desired)
+	case len(current) == 0:
+		if !exists {
+			r.step.write(c, nil)
+		}
+		for _, rule := range desired {
+			r.step.append(c, rule)
+			r.cut(editsPerTransaction)
+		}
+		r.state.written[c] = desired
+	default:
+		r.editShared(c, current, desired)
+	}
+}
+
+// editShared deletes and inserts what differs between a shared chain's current and its desired rules. Their order does not
+// matter, but for the last one of the nat table's KUBE-SERVICES.
+func (r *replacer) editShared(c chain, current, desired []string) {
+	removed, added := subtract(current, desired), subtract(desired, current)
+	last := r.state.lastServicesRule
+	if misplaced := c == natServices && current[len(current)-1] != last; misplaced {
+		// Every one is taken out, and one is put back at the end.
+		isLast := func(rule string) bool { return rule == last }
+		others, copies := partition(current, isLast)
+		wanted, _ := partition(desired, isLast)
+		removed, added = append(subtract(others, wanted), copies...), subtract(wanted, others)
+	}
+	for _, rule := range removed {
+		r.step.remove(c, rule)
+		r.cut(editsPerTransaction)
+	}
+	for _, rule := range added {
+		r.step.insert(c, rule)
+		r.cut(editsPerTransaction)
+	}
+	result := edited(current, removed, added)
+	if c == natServices && (len(result) == 0 || result[len(result)-1] != last) {
+		r.step.append(c, last)
+		result = append(result, last)
+	}
+	r.state.written[c] = result
 }
 
 // linesPerTransaction is about what servicesPerTransaction Services of five endpoints each have.
