@@ -29,6 +29,10 @@ var patchTypes = []types.PatchType{types.JSONPatchType, types.MergePatchType, ty
 // longestJSONPatch is the most operations of a JSON patch that Kubernetes accepts.
 const longestJSONPatch = 10000
 
+// Each "copy" of a JSON patch can double the object: without a limit a patch of a few kilobytes fills the memory. Kubernetes
+// has the same limit.
+func init() { jsonpatch.AccumulatedCopySizeLimit = bodyLimit }
+
 // patch answers PATCH of one object.
 func (c *call) patch() error { return c.patchWith("", nil) }
 
@@ -187,11 +191,21 @@ func applyJSONPatch(body, original []byte) ([]byte, error) {
 		return nil, apierrors.NewRequestEntityTooLargeError(fmt.Sprintf(
 			"The allowed maximum operations in a JSON patch is %d, got %d", longestJSONPatch, len(operations)))
 	}
+	if slices.ContainsFunc(operations, replacesByNothing) {
+		return nil, apierrors.NewBadRequest("replace operation of the whole object has no value")
+	}
 	result, err := operations.Apply(original)
 	if err != nil {
 		return nil, apierrors.NewGenericServerResponse(http.StatusUnprocessableEntity, "", schema.GroupResource{}, "", err.Error(), 0, false)
 	}
 	return result, nil
+}
+
+// replacesByNothing is true for an operation that breaks RFC 6902 §4.3 in a way that the library does not survive.
+func replacesByNothing(operation jsonpatch.Operation) bool {
+	path, err := operation.Path()
+	_, valued := operation["value"]
+	return operation.Kind() == "replace" && err == nil && path == "" && !valued
 }
 
 // strategicPatchError tells a patch that cannot be read from one that cannot be applied.

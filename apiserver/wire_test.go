@@ -92,6 +92,30 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// TestHostilePatches: 40 operations that each double a value would make a terabyte, and one without a value a panic.
+func TestHostilePatches(t *testing.T) {
+	server := startServer(t, t.TempDir())
+	const maps = "/api/v1/namespaces/default/configmaps"
+	body := `{"metadata":{"name":"one"},"data":{"k":"v"}}`
+	if code := server.do(t, "POST", maps, body, nil).StatusCode; code != http.StatusCreated {
+		t.Fatal(code)
+	}
+	operations := []string{`{"op":"add","path":"/x","value":["b"]}`}
+	for range 40 {
+		operations = append(operations, `{"op":"copy","from":"/x","path":"/x/-"}`)
+	}
+	patch := "[" + strings.Join(operations, ",") + "]"
+	response := server.do(t, "PATCH", maps+"/one", patch, map[string]string{"Content-Type": "application/json-patch+json"})
+	if response.StatusCode != http.StatusUnprocessableEntity {
+		t.Error(response.Status)
+	}
+	patch = `[{"op":"replace","path":""}]`
+	response = server.do(t, "PATCH", maps+"/one", patch, map[string]string{"Content-Type": "application/json-patch+json"})
+	if response.StatusCode != http.StatusBadRequest {
+		t.Error(response.Status)
+	}
+}
+
 func TestWarnings(t *testing.T) {
 	server := startServer(t, t.TempDir())
 	response := server.do(t, "POST", "/api/v1/namespaces/default/configmaps", `{"metadata":{"name":"a"},"foo":1,"foo":2}`, nil)
