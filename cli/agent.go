@@ -75,6 +75,7 @@ func runAgent(ctx context.Context, config nodeagent.Config) error {
 	if err != nil {
 		return err
 	}
+	config.Underlay = underlay
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return nodeagent.Run(ctx, config) })
 	group.Go(func() error {

@@ -38,7 +38,7 @@ returns when the API answers, all nodes are Ready and cluster DNS resolves. What
 			if timeout <= 0 {
 				return fmt.Errorf("--timeout %s: use a duration above zero, as in 30s or 2m", timeout)
 			}
-			config.Network = network
+			config.Network = onUnderlay(network, command.Flags())
 			ctx, cancel := context.WithTimeoutCause(command.Context(), timeout,
 				fmt.Errorf("it took longer than --timeout %s; what was started still runs: look at `kubelite status`, and run `kubelite up` again to go on waiting", timeout))
 			defer cancel()
@@ -64,6 +64,21 @@ returns when the API answers, all nodes are Ready and cluster DNS resolves. What
 	flags.StringVar(&bundle, "images", defaultBundle(), "bundle of images to load at first")
 	flags.DurationVar(&timeout, "timeout", 2*time.Minute, "how long to wait until everything is ready")
 	return command
+}
+
+// onUnderlay gives what has no flag of its own its usual place on the underlay that was asked for.
+func onUnderlay(network lab.Network, flags *pflag.FlagSet) lab.Network {
+	moved := lab.DefaultNetwork(network.Cluster, network.Nodes).OnUnderlay(network.Underlay)
+	if !flags.Changed("server-address") {
+		network.Server = moved.Server
+	}
+	if !flags.Changed("laptop-address") {
+		network.Laptop = moved.Laptop
+	}
+	if !flags.Changed("load-balancers") {
+		network.LoadBalancers = moved.LoadBalancers
+	}
+	return network
 }
 
 // defaultBundle is the bundle that `make images` builds beside the binary.

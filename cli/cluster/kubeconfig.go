@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 
 	"k8s.io/client-go/kubernetes"
@@ -50,33 +51,57 @@ func (c *Cluster) Client() (kubernetes.Interface, error) {
 	return kubernetes.NewForConfig(config)
 }
 
-// caller is who ran the command: the user behind sudo, if there is one.
-func caller() (home string, uid, gid int, err error) {
-	if sudo := os.Getenv("SUDO_UID"); sudo != "" && os.Geteuid() == 0 {
-		account, err := user.LookupId(sudo)
-		if err != nil {
-			return "", 0, 0, err
-		}
-		uid, errUID := strconv.Atoi(account.Uid)
-		gid, errGID := strconv.Atoi(account.Gid)
-		return account.HomeDir, uid, gid, errors.Join(errUID, errGID)
-	}
-	home, err = os.UserHomeDir()
-	return home, os.Geteuid(), os.Getegid(), err
+// userKubeconfig is a kubeconfig that a user's kubectl reads.
+type userKubeconfig struct {
+	path     string
+	uid, gid int // of its owner
 }
 
-// UserKubeconfig is the path of the calling user's kubeconfig: the first of $KUBECONFIG, or ~/.kube/config.
-func UserKubeconfig() (string, error) {
+// userKubeconfigs are the kubeconfigs of who ran the command: the first of $KUBECONFIG or, without it, ~/.kube/config. Behind sudo
+// there are two: root's, and that of the user who will run kubectl.
+func userKubeconfigs() ([]userKubeconfig, error) {
 	for _, path := range filepath.SplitList(os.Getenv("KUBECONFIG")) {
 		if path != "" {
-			return path, nil
+			_, uid, gid, err := sudoUser()
+			return []userKubeconfig{{path, uid, gid}}, err
 		}
 	}
-	home, _, _, err := caller()
+	return homeKubeconfigs()
+}
+
+func homeKubeconfigs() ([]userKubeconfig, error) {
+	home, err := os.UserHomeDir()
 	if err != nil {
-		return "", fmt.Errorf("find the calling user's home: %w", err)
+		return nil, fmt.Errorf("find the calling user's home: %w", err)
 	}
-	return filepath.Join(home, ".kube", "config"), nil
+	files := []userKubeconfig{{filepath.Join(home, ".kube", "config"), os.Geteuid(), os.Getegid()}}
+	sudoHome, uid, gid, err := sudoUser()
+	if err != nil {
+		return nil, err
+	}
+	switch sudoHome {
+	case "":
+	case home: // sudo kept $HOME
+		files[0].uid, files[0].gid = uid, gid
+	default:
+		files = append(files, userKubeconfig{filepath.Join(sudoHome, ".kube", "config"), uid, gid})
+	}
+	return files, nil
+}
+
+// sudoUser is the user behind sudo; without sudo it is this process's, with an empty home.
+func sudoUser() (home string, uid, gid int, err error) {
+	sudo := os.Getenv("SUDO_UID")
+	if sudo == "" || os.Geteuid() != 0 {
+		return "", os.Geteuid(), os.Getegid(), nil
+	}
+	account, err := user.LookupId(sudo)
+	if err != nil {
+		return "", 0, 0, fmt.Errorf("find the user behind sudo: %w", err)
+	}
+	uid, errUID := strconv.Atoi(account.Uid)
+	gid, errGID := strconv.Atoi(account.Gid)
+	return account.HomeDir, uid, gid, errors.Join(errUID, errGID)
 }
 
 // occasion says when addContext writes.
@@ -101,8 +126,12 @@ func (c *Cluster) addContext(when occasion) error {
 
 // addContext writes the context of a cluster's own kubeconfig into the calling user's.
 func addContext(cluster string, own *api.Config, when occasion) error {
+	files, err := userKubeconfigs()
+	if err != nil {
+		return err
+	}
 	context := own.Contexts[own.CurrentContext]
-	return changeUserKubeconfig(func(config *api.Config) bool {
+	return changeAll(cluster, files, func(config *api.Config) bool {
 		name := ContextName(cluster)
 		if when == missing && config.Contexts[name] != nil && config.CurrentContext != "" {
 			return false
@@ -115,16 +144,21 @@ func addContext(cluster string, own *api.Config, when occasion) error {
 	})
 }
 
-// RemoveContext takes the cluster's context out of the calling user's kubeconfig.
+// RemoveContext takes the cluster's context out of all kubeconfigs that `up` may have written it to.
 func RemoveContext(cluster string) error {
-	path, err := UserKubeconfig()
+	files, err := userKubeconfigs()
 	if err != nil {
 		return err
 	}
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		return nil
+	homes, err := homeKubeconfigs()
+	if err != nil {
+		return err
 	}
-	return changeUserKubeconfig(func(config *api.Config) bool {
+	files = slices.DeleteFunc(append(files, homes...), func(file userKubeconfig) bool {
+		_, err := os.Stat(file.path)
+		return errors.Is(err, fs.ErrNotExist)
+	})
+	return changeAll(cluster, files, func(config *api.Config) bool {
 		name := ContextName(cluster)
 		if config.Contexts[name] == nil && config.Clusters[name] == nil && config.AuthInfos[name] == nil {
 			return false
@@ -139,19 +173,23 @@ func RemoveContext(cluster string) error {
 	})
 }
 
-// changeUserKubeconfig edits the calling user's kubeconfig; what else is in it stays. change says whether it changed anything.
-func changeUserKubeconfig(change func(*api.Config) bool) error {
-	path, err := UserKubeconfig()
-	if err != nil {
-		return err
+// changeAll edits kubeconfigs; what else is in them stays. The cluster's own, which $KUBECONFIG may name, is left as it is. change says
+// whether it changed anything.
+func changeAll(cluster string, files []userKubeconfig, change func(*api.Config) bool) error {
+	var failures []error
+	for _, file := range files {
+		if target, err := filepath.EvalSymlinks(file.path); err == nil {
+			file.path = target
+		}
+		if file.path != dir(cluster, "kubeconfig") {
+			failures = append(failures, file.change(change))
+		}
 	}
-	_, uid, gid, err := caller()
-	if err != nil {
-		return fmt.Errorf("find the calling user: %w", err)
-	}
-	if target, err := filepath.EvalSymlinks(path); err == nil {
-		path = target
-	}
+	return errors.Join(failures...)
+}
+
+func (f userKubeconfig) change(change func(*api.Config) bool) error {
+	path, uid, gid := f.path, f.uid, f.gid
 	directory := filepath.Dir(path)
 	if err := makeDirectory(directory, uid, gid); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)

@@ -2,7 +2,9 @@ package cluster
 
 import (
 	"os"
+	"os/user"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -35,9 +37,10 @@ func own(name string) *api.Config {
 	return config
 }
 
-func userKubeconfig(t *testing.T, content string) string {
+func writeKubeconfig(t *testing.T, content string) string {
 	t.Helper()
 	t.Setenv("SUDO_UID", "")
+	t.Setenv("HOME", t.TempDir())
 	path := filepath.Join(t.TempDir(), "new", "config")
 	t.Setenv("KUBECONFIG", path)
 	if content != "" {
@@ -54,7 +57,7 @@ func userKubeconfig(t *testing.T, content string) string {
 func TestAddAndRemoveContext(t *testing.T) {
 	for name, content := range map[string]string{"no file": "", "another cluster's": others} {
 		t.Run(name, func(t *testing.T) {
-			path := userKubeconfig(t, content)
+			path := writeKubeconfig(t, content)
 			if err := addContext("test", own("kubelite-test"), always); err != nil {
 				t.Fatal(err)
 			}
@@ -91,7 +94,7 @@ func TestAddAndRemoveContext(t *testing.T) {
 }
 
 func TestRemoveContextKeepsTheCurrentOne(t *testing.T) {
-	path := userKubeconfig(t, others)
+	path := writeKubeconfig(t, others)
 	before, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -105,7 +108,7 @@ func TestRemoveContextKeepsTheCurrentOne(t *testing.T) {
 }
 
 func TestRemoveContextMakesNothing(t *testing.T) {
-	path := userKubeconfig(t, "")
+	path := writeKubeconfig(t, "")
 	if err := RemoveContext("test"); err != nil {
 		t.Fatal(err)
 	}
@@ -115,7 +118,7 @@ func TestRemoveContextMakesNothing(t *testing.T) {
 }
 
 func TestDamagedUserKubeconfig(t *testing.T) {
-	path := userKubeconfig(t, "clusters: {")
+	path := writeKubeconfig(t, "clusters: {")
 	err := addContext("test", own("kubelite-test"), always)
 	if err == nil || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "mend or remove that file") {
 		t.Errorf("it says %v", err)
@@ -127,7 +130,7 @@ func TestDamagedUserKubeconfig(t *testing.T) {
 
 // TestContextsOfManyClusters writes at the same time: none is lost.
 func TestContextsOfManyClusters(t *testing.T) {
-	path := userKubeconfig(t, others)
+	path := writeKubeconfig(t, others)
 	names := []string{"a", "b", "c", "d", "e", "f", "g", "h"}
 	var work sync.WaitGroup
 	for _, name := range names {
@@ -150,7 +153,7 @@ func TestContextsOfManyClusters(t *testing.T) {
 // TestSudo writes for the user behind sudo, who owns what is made.
 func TestSudo(t *testing.T) {
 	netnstest.RequireRoot(t) // only root can give files to others
-	path := userKubeconfig(t, "")
+	path := writeKubeconfig(t, "")
 	t.Setenv("SUDO_UID", "1") // daemon, on every Debian
 	if err := addContext("test", own("kubelite-test"), always); err != nil {
 		t.Fatal(err)
@@ -163,5 +166,40 @@ func TestSudo(t *testing.T) {
 		if stat := info.Sys().(*syscall.Stat_t); stat.Uid != 1 || stat.Gid != 1 {
 			t.Errorf("%s belongs to %d:%d, want 1:1", made, stat.Uid, stat.Gid)
 		}
+	}
+}
+
+func TestKubeconfigsBehindSudo(t *testing.T) {
+	netnstest.RequireRoot(t)
+	nobody, err := user.Lookup("nobody")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("KUBECONFIG", "")
+	t.Setenv("HOME", "/root")
+	t.Setenv("SUDO_UID", nobody.Uid)
+	files, err := userKubeconfigs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	uid, err := strconv.Atoi(nobody.Uid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(files) != 2 || files[0].path != "/root/.kube/config" || files[0].uid != 0 ||
+		files[1].path != filepath.Join(nobody.HomeDir, ".kube/config") || files[1].uid != uid {
+		t.Errorf("got %+v", files)
+	}
+}
+
+// TestOwnKubeconfigIsLeft has $KUBECONFIG name the cluster's own file, in the directory that `up` holds locked.
+func TestOwnKubeconfigIsLeft(t *testing.T) {
+	t.Setenv("KUBECONFIG", dir("test", "kubeconfig"))
+	t.Setenv("SUDO_UID", "")
+	if err := addContext("test", own("kubelite-test"), always); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(dir("test")); err == nil {
+		t.Error("it made the cluster's directory")
 	}
 }

@@ -6,15 +6,10 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"path/filepath"
 	"strconv"
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/sys/unix"
-
-	"github.com/kubelite/kubelite/cli/lab"
-	"github.com/kubelite/kubelite/internal/netns"
 )
 
 // UpOptions is what `kubelite up` was asked for.
@@ -51,6 +46,9 @@ func Up(ctx context.Context, options UpOptions) (*Cluster, error) {
 	defer unlock()
 	c, err := settle(options)
 	if err != nil {
+		return nil, err
+	}
+	if err := c.endStranded(); err != nil {
 		return nil, err
 	}
 	if c.running() {
@@ -186,6 +184,20 @@ func (c *Cluster) refuseChanges(wanted Config, asked func(string) bool) error {
 	return errors.Join(append(failures, fmt.Errorf("leave these flags out, make the cluster anew after `kubelite down --purge --name %s`, or use another --name", c.Name()))...)
 }
 
+// endStranded takes the cluster down if processes of it run while a namespace of the lab is gone: they live on in one that has no
+// name any more, where nobody reaches them.
+func (c *Cluster) endStranded() error {
+	if c.Network.NamespacesExist() {
+		return nil
+	}
+	for _, p := range c.processes() {
+		if p.pid() != 0 {
+			return down(c.Name())
+		}
+	}
+	return nil
+}
+
 // running says whether everything is there: all processes and the lab.
 func (c *Cluster) running() bool {
 	for _, p := range c.processes() {
@@ -215,156 +227,6 @@ func (c *Cluster) buildLab(step func(string, time.Duration)) error {
 		return nil
 	}
 	return c.Network.ConnectUplink()
-}
-
-// start starts what does not run of the server and the agents, all at once: the server's sockets are opened here, so that the
-// agents' first connections wait in their queue instead of being refused.
-func (c *Cluster) start(ctx context.Context, executable string, step func(string, time.Time)) error {
-	from := time.Now()
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	watch := func(p process, ended <-chan error, logFrom int64) {
-		go func() { // ends with the process, or with ctx
-			select {
-			case err := <-ended:
-				cancel(fmt.Errorf("%s ended (%v); the end of its log %s:\n%s", p.name, err, p.logFile, p.lastLines(15, logFrom)))
-			case <-ctx.Done():
-			}
-		}()
-	}
-	if server := c.process("server"); server.pid() == 0 {
-		logFrom := server.logSize()
-		ended, err := c.startServer(server, executable)
-		if err != nil {
-			return err
-		}
-		watch(server, ended, logFrom)
-	}
-	startedAt := time.Now()
-	fresh := map[string]bool{} // nodes whose agent has just been started
-	for _, node := range c.Network.NodeList() {
-		agent := c.process(node.Name)
-		if agent.pid() != 0 {
-			continue
-		}
-		logFrom := agent.logSize()
-		ended, err := c.startAgent(agent, node, executable)
-		if err != nil {
-			return err
-		}
-		fresh[node.Name] = true
-		watch(agent, ended, logFrom)
-	}
-	client, err := c.Client()
-	if err != nil {
-		return err
-	}
-	for _, wait := range []struct {
-		what string
-		wait func(context.Context) error
-	}{
-		{"API server answers at " + c.serverURL(), func(ctx context.Context) error { return waitForServer(ctx, client) }},
-		{"all nodes are Ready", func(ctx context.Context) error {
-			return waitForNodes(ctx, client, c.Network.NodeList(), fresh, startedAt)
-		}},
-		{"cluster DNS resolves", func(ctx context.Context) error { return c.waitForDNS(ctx, client) }},
-	} {
-		if err := wait.wait(ctx); err != nil {
-			if cause := context.Cause(ctx); cause != nil {
-				err = cause
-			}
-			return fmt.Errorf("wait until %s: %w", wait.what, err)
-		}
-		step(wait.what, from)
-		from = time.Now()
-	}
-	return nil
-}
-
-// startServer opens the server's two sockets, in this namespace and on the switch, and starts it with them.
-func (c *Cluster) startServer(p process, executable string) (<-chan error, error) {
-	arguments := c.serverArguments()
-	if adopted, err := p.adopt(arguments[:4]); adopted || err != nil {
-		return nil, err
-	}
-	local := net.JoinHostPort("127.0.0.1", strconv.Itoa(c.APIPort))
-	var files []*os.File
-	for _, place := range []struct{ path, address string }{
-		{"", local},
-		{c.Network.SwitchNetNS(), net.JoinHostPort(c.Network.Server.String(), strconv.Itoa(serverPort))},
-	} {
-		listener, err := netns.Listen(place.path, "tcp4", place.address)
-		if errors.Is(err, unix.EADDRINUSE) {
-			return nil, fmt.Errorf("the API server's address %s is taken by another program: end it (`ss -ltnp` names it), or choose another port with `kubelite up --api-port PORT --name %s`: %w", place.address, c.Name(), err)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("open the API server's socket: %w", err)
-		}
-		file, err := listener.(*net.TCPListener).File()
-		listener.Close()
-		if err != nil {
-			return nil, fmt.Errorf("open the API server's socket: %w", err)
-		}
-		defer file.Close()
-		files = append(files, file)
-	}
-	return p.start("", executable, arguments, files...)
-}
-
-// serverArguments begins with those that tell this cluster's server from all others.
-func (c *Cluster) serverArguments() []string {
-	arguments := []string{"server",
-		"--data-dir", c.Dir("server"),
-		"--listen-fds", "2",
-		"--advertise-address", net.JoinHostPort(c.Network.Server.String(), strconv.Itoa(serverPort)),
-		"--agents-netns", c.Network.SwitchNetNS(),
-		"--service-cidr", c.Network.ServiceCIDR.String(),
-		"--node-ports", c.Network.NodePorts.String(),
-		"--pod-cidr", c.Network.PodCIDR.String(),
-		"--node-mask", strconv.Itoa(c.Network.NodeMask),
-		"--load-balancers", c.Network.LoadBalancers.String(),
-		"--cluster-domain", c.ClusterDomain,
-		"--dns-address", c.Network.ServiceAddress(10).String(),
-	}
-	if c.DNSUpstream != "" {
-		arguments = append(arguments, "--dns-upstream", c.DNSUpstream)
-	}
-	if c.Seed != 0 {
-		arguments = append(arguments, "--seed", strconv.FormatUint(c.Seed, 10))
-	}
-	return arguments
-}
-
-// startAgent starts a node's agent in the node's namespace. This process's own namespace is inherited as descriptor 3: image
-// pulls go through it, since a node has no way out.
-func (c *Cluster) startAgent(p process, node lab.Node, executable string) (<-chan error, error) {
-	credentials := c.nodeCredentials(node.Name)
-	arguments := []string{"agent",
-		"--kubeconfig", credentials.kubeconfig,
-		"--node-name", node.Name,
-		"--node-ip", node.Address.String(),
-		"--tls-cert-file", credentials.certificate,
-		"--tls-private-key-file", credentials.key,
-		"--client-ca-file", credentials.authority,
-		"--root-dir", c.Dir("nodes", node.Name),
-		"--run-dir", c.RunDir(node.Name),
-		"--images-dir", ImagesDir(),
-		"--netns-prefix", c.Network.PodNetNSPrefix(),
-		"--cgroup-parent", filepath.Join(c.CgroupParent(), node.Name),
-		"--pull-netns", "/proc/self/fd/3",
-		"--pod-cidr", c.Network.PodCIDR.String(),
-		"--cluster-domain", c.ClusterDomain,
-		"--cluster-dns", c.Network.ServiceAddress(10).String(),
-	}
-	if adopted, err := p.adopt(arguments[:3]); adopted || err != nil {
-		return nil, err
-	}
-	own, err := os.Open("/proc/self/ns/net")
-	if err != nil {
-		return nil, err
-	}
-	defer own.Close()
-	return p.start(node.NetNS, executable, arguments, own)
 }
 
 // freePort is the wanted TCP port of 127.0.0.1, or the next one that is free and not among the taken.

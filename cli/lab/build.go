@@ -41,6 +41,16 @@ func (n Network) Built() bool {
 	return true
 }
 
+// NamespacesExist says whether every namespace of the lab is there, plugged in or not.
+func (n Network) NamespacesExist() bool {
+	for _, place := range n.places() {
+		if !netns.Exists(n.namespace(place.name)) {
+			return false
+		}
+	}
+	return netns.Exists(n.namespace("switch"))
+}
+
 type place struct {
 	name    string
 	address netip.Addr

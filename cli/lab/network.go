@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -43,6 +44,31 @@ func DefaultNetwork(cluster string, nodes int) Network {
 		ServiceCIDR:   netip.MustParsePrefix("10.96.0.0/12"),
 		NodePorts:     PortRange{30000, 32767},
 	}
+}
+
+// OnUnderlay is the network moved to another underlay: the server, the laptop and the load balancers keep their places in it.
+func (n Network) OnUnderlay(underlay netip.Prefix) Network {
+	if !underlay.Addr().Is4() {
+		n.Underlay = underlay
+		return n // Validate refuses it
+	}
+	first := number(n.Underlay.Addr())
+	move := func(a netip.Addr) netip.Addr { return hostOf(underlay, number(a)-first) }
+	n.Server, n.Laptop = move(n.Server), move(n.Laptop)
+	n.LoadBalancers = Range{move(n.LoadBalancers.First), move(n.LoadBalancers.Last)}
+	n.Underlay = underlay
+	return n
+}
+
+// hostOf is the i-th address of an IPv4 network.
+func hostOf(network netip.Prefix, i uint32) netip.Addr {
+	return netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, number(network.Addr())+i)))
+}
+
+// number is an IPv4 address as a number.
+func number(a netip.Addr) uint32 {
+	bytes := a.As4()
+	return binary.BigEndian.Uint32(bytes[:])
 }
 
 // Range is an inclusive range of addresses, written FIRST-LAST.
@@ -196,14 +222,7 @@ func (n Network) usable(a netip.Addr) bool {
 }
 
 // Uplink is the root namespace's address on the underlay: the last host address.
-func (n Network) Uplink() netip.Addr {
-	last := n.Underlay.Addr()
-	bytes := last.As4()
-	host := uint32(1)<<(32-n.Underlay.Bits()) - 2
-	value := uint32(bytes[0])<<24 | uint32(bytes[1])<<16 | uint32(bytes[2])<<8 | uint32(bytes[3])
-	value += host
-	return netip.AddrFrom4([4]byte{byte(value >> 24), byte(value >> 16), byte(value >> 8), byte(value)})
-}
+func (n Network) Uplink() netip.Addr { return hostOf(n.Underlay, 1<<(32-n.Underlay.Bits())-2) }
 
 // nodeAddresses lists the first n.Nodes addresses that nodes may have: the underlay's, without those of others.
 func (n Network) nodeAddresses() []netip.Addr {
@@ -246,10 +265,4 @@ func (n Network) LaptopNetNS() string { return netns.Path(n.namespace("laptop"))
 func (n Network) PodNetNSPrefix() string { return n.Cluster }
 
 // ServiceAddress is the i-th address of the Service network: 1 is `kubernetes`, 10 is cluster DNS.
-func (n Network) ServiceAddress(i int) netip.Addr {
-	a := n.ServiceCIDR.Addr()
-	for ; i > 0; i-- {
-		a = a.Next()
-	}
-	return a
-}
+func (n Network) ServiceAddress(i int) netip.Addr { return hostOf(n.ServiceCIDR, uint32(i)) }

@@ -61,3 +61,17 @@ func TestUplinkName(t *testing.T) {
 		t.Errorf("got %s", got)
 	}
 }
+
+func TestOnUnderlay(t *testing.T) {
+	moved := DefaultNetwork("kubelite", 2).OnUnderlay(netip.MustParsePrefix("172.20.4.0/24"))
+	if err := moved.Validate(); err != nil {
+		t.Error(err)
+	}
+	if got := moved.Server.String() + " " + moved.Laptop.String() + " " + moved.LoadBalancers.String() + " " + moved.Uplink().String(); got != "172.20.4.1 172.20.4.10 172.20.4.200-172.20.4.250 172.20.4.254" {
+		t.Errorf("got %s", got)
+	}
+	small := DefaultNetwork("kubelite", 2).OnUnderlay(netip.MustParsePrefix("172.20.4.0/28"))
+	if err := small.Validate(); err == nil || !strings.Contains(err.Error(), "--load-balancers") {
+		t.Errorf("an underlay without room for the load balancers: %v", err)
+	}
+}
