@@ -3,12 +3,15 @@ package cli
 import (
 	"context"
 	"fmt"
+	"log/slog"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/util/retry"
@@ -21,16 +24,35 @@ func installAddon(ctx context.Context, access *rest.Config, objects []runtime.Ob
 	if err != nil {
 		return err
 	}
-	for _, object := range objects {
-		err := installObject(ctx, client, object)
-		if ctx.Err() != nil {
-			return nil // the server is ending
+	installObjects(ctx, client, objects, wait.Backoff{Duration: time.Second, Factor: 2, Steps: 10, Cap: 30 * time.Second})
+	return nil
+}
+
+// installObjects tries until all are installed or ctx is done: what is in an object's way, another Service with its address or a
+// full disk, can be mended only while the server runs.
+func installObjects(ctx context.Context, client kubernetes.Interface, objects []runtime.Object, pause wait.Backoff) {
+	for {
+		var left []runtime.Object
+		for _, object := range objects {
+			err := installObject(ctx, client, object)
+			if ctx.Err() != nil {
+				return // the server is ending
+			}
+			if err != nil {
+				slog.Error("install an addon's object; trying again", "type", fmt.Sprintf("%T", object), "error", err)
+				left = append(left, object)
+			}
 		}
-		if err != nil {
-			return fmt.Errorf("install addon: %w", err)
+		if len(left) == 0 {
+			return
+		}
+		objects = left
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause.Step()):
 		}
 	}
-	return nil
 }
 
 // installObject looks first, and creates only what is not there: to create a Service that exists is refused for its ClusterIP,
