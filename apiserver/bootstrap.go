@@ -21,10 +21,14 @@ const kubernetesName = "kubernetes"
 
 // bootstrap makes what every cluster has, and puts right what has changed since it was made: the server's addresses.
 func (s *Server) bootstrap() error {
-	ctx := context.Background()
 	if !s.reachable() {
 		slog.Warn("the Service kubernetes has no endpoints: Pods cannot reach a loopback address", "advertised", s.config.AdvertiseAddress)
 	}
+	return s.ensureAll(context.Background())
+}
+
+// ensureAll makes or corrects the namespaces, the Service "kubernetes" and its endpoints; what is right already costs no write.
+func (s *Server) ensureAll(ctx context.Context) error {
 	for _, name := range []string{metav1.NamespaceDefault, metav1.NamespaceSystem, metav1.NamespacePublic, corev1.NamespaceNodeLease} {
 		namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
 		if err := s.ensure(ctx, corev1.Resource("namespaces"), namespace, func(Object) {}); err != nil {

@@ -252,19 +252,17 @@ func (s *Server) Run(ctx context.Context) error {
 		go func() { failed <- server.ServeTLS(listener, "", "") }() // ends with Shutdown
 	}
 	close(s.ready)
-	// It needs a context of its own: the store is closed after ctx is done, and only when the goroutine has ended.
-	expired := make(chan struct{})
-	go func() { // ends with stop
-		defer close(expired)
-		s.expire(context.WithoutCancel(ctx))
-	}()
+	// They need a context of their own: the store is closed after ctx is done, and only when they have ended.
+	var chores sync.WaitGroup // end with stop
+	chores.Go(func() { s.expire(context.WithoutCancel(ctx)) })
+	chores.Go(func() { s.keepOwnObjects(context.WithoutCancel(ctx)) })
 	select {
 	case <-ctx.Done():
 		err = nil
 	case err = <-failed:
 	}
 	s.stop()
-	<-expired
+	chores.Wait()
 	// ctx is done already: the grace for requests under way needs a context of its own.
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
 	defer cancel()
