@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"strings"
 
 	"github.com/kubelite/kubelite/internal/mirror"
@@ -58,6 +59,7 @@ func (c *Config) setDefaults() error {
 	if c.TTL == 0 {
 		c.TTL = defaultTTL
 	}
+	c.Upstreams = slices.Clone(c.Upstreams) // the list is the caller's
 	for i, upstream := range c.Upstreams {
 		if _, _, err := net.SplitHostPort(upstream); err != nil {
 			c.Upstreams[i] = net.JoinHostPort(strings.Trim(upstream, "[]"), "53")

@@ -10,6 +10,7 @@ package conntrack
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/kubelite/kubelite/proxy/plan"
 	corev1 "k8s.io/api/core/v1"
@@ -37,7 +38,7 @@ func ServicesOf(ports, gone []plan.Port) Services {
 	for i := range ports {
 		port := &ports[i]
 		endpoints := map[netip.AddrPort]bool{}
-		for _, endpoint := range append(port.Reachable(), port.Draining...) {
+		for _, endpoint := range slices.Concat(port.Reachable(), port.Draining) {
 			endpoints[endpoint.AddrPort] = true
 		}
 		services.add(port, endpoints)
