@@ -49,6 +49,11 @@ unit: ## unit and kernel tests, with the race detector
 e2e: deps build images ## the exercises and the faults, on real clusters
 	KUBELITE_REQUIRE_ROOT=1 go test -count=1 -v $(if $(SUDO),-exec '$(SUDO)') ./examples/lesson ./examples/faults
 
+.PHONY: test-vm
+test-vm: BUILD_PACKAGES += qemu-system-x86 mmdebstrap e2fsprogs
+test-vm: deps build images ## the kernel tests, the faults and the exercises on Debian with its own kernel, in a virtual machine
+	$(SUDO) env KUBELITE_VM_ACCELERATOR=$(KUBELITE_VM_ACCELERATOR) examples/vm/run.sh
+
 .PHONY: bench
 bench: build images ## measure what the documentation claims
 	KUBELITE_REQUIRE_ROOT=1 $(SUDO) go run ./examples/bench
@@ -61,4 +66,4 @@ lint: ## formatting, vet and staticcheck
 
 .PHONY: clean
 clean: ## remove what was built
-	rm -rf bin
+	$(SUDO) rm -rf bin
