@@ -110,9 +110,10 @@ func (s execSession) runWithTerminal(ctx context.Context, cmd *exec.Cmd, streams
 	}
 	defer terminal.Close()
 	defer killWhenDone(ctx, cmd)()
+	var resizing sync.WaitGroup
 	ended := make(chan struct{})
-	defer close(ended)
-	go func() {
+	defer func() { close(ended); resizing.Wait() }() // before the terminal is closed
+	resizing.Go(func() {
 		for {
 			select {
 			case size, ok := <-streams.Resize:
@@ -124,7 +125,7 @@ func (s execSession) runWithTerminal(ctx context.Context, cmd *exec.Cmd, streams
 				return
 			}
 		}
-	}()
+	})
 	if streams.Stdin != nil {
 		go func() { _, _ = io.Copy(terminal, streams.Stdin) }() // ends with the terminal
 	}

@@ -146,7 +146,7 @@ func TestNetnsExec(t *testing.T) {
 		}
 	})
 	stdout.Reset()
-	code, err = host.Exec(ctx, id, []string{"program", "size"}, Streams{TTY: true, Stdout: screen, Resize: sizes})
+	code, err = host.Exec(ctx, id, []string{"program", "size", "101x33"}, Streams{TTY: true, Stdout: screen, Resize: sizes})
 	if code != 0 || err != nil || !strings.Contains(stdout.String(), "101x33\r\n") {
 		t.Errorf("terminal: %d %v %q", code, err, &stdout)
 	}

@@ -33,11 +33,13 @@ func main() {
 		for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
 			fmt.Println("got", lines.Text())
 		}
-	case "program size": // of the terminal, when it has changed
+	case "program size": // of the terminal, when it is the wanted one: runc signals those before as well
 		changed := make(chan os.Signal, 1)
 		signal.Notify(changed, syscall.SIGWINCH)
 		fmt.Println("ready")
-		<-changed
+		for terminalSize() != os.Args[2] {
+			<-changed
+		}
 		fmt.Println(terminalSize())
 	case "program facts":
 		facts()
