@@ -14,7 +14,7 @@ if [ ! -e $vm/root/made ]; then
 	rm -rf $vm/root
 	mkdir -p $vm
 	mmdebstrap --quiet --variant=minbase --include=systemd-sysv,udev,dbus,libpam-systemd,linux-image-cloud-amd64,kmod,procps,iproute2 \
-		--include=iptables,runc,conmon,conntrack,curl,ca-certificates bookworm $vm/root
+		--include=iptables,runc,conmon,conntrack,busybox,curl,ca-certificates bookworm $vm/root
 	echo kubelite-vm >$vm/root/etc/hostname
 	printf '/dev/vda / ext4 defaults 0 1\n/dev/vdb /kubelite ext4 defaults 0 2\n' >$vm/root/etc/fstab
 	mkdir $vm/root/kubelite
