@@ -18,8 +18,16 @@ func (s *Server) routePaths(router chi.Router) {
 		router.Get(path+"/ping", s.servePath(s.health))
 	}
 	router.Get("/version", s.servePath(serveVersion))
+	router.Get("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", s.servePath(serveNoDefinitions))
 	s.routeDiscovery(router)
 	s.routeOpenAPI(router)
+}
+
+// serveNoDefinitions lists the custom resource definitions: none. The group is not discovered; kubectl asks for the list all the
+// same before it says `no matches for kind "Srevice" in version "v1"`.
+func serveNoDefinitions(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	fmt.Fprintln(w, `{"apiVersion":"apiextensions.k8s.io/v1","kind":"CustomResourceDefinitionList","metadata":{"resourceVersion":"1"},"items":[]}`)
 }
 
 // health answers ok: the listener is opened only when the store has been loaded, and closed before the store is.

@@ -65,6 +65,7 @@ func (c *cluster) createNode(name string) {
 
 func (c *cluster) reportReady(node *corev1.Node) {
 	c.t.Helper()
+	node.ResourceVersion = "" // whatever the controllers have written meanwhile: only the status is changed
 	node.Status.Allocatable = corev1.ResourceList{corev1.ResourcePods: resource.MustParse("110")}
 	node.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue, Reason: "KubeletReady", LastHeartbeatTime: metav1.Now()}}
 	if _, err := c.client.CoreV1().Nodes().UpdateStatus(c.ctx, node, metav1.UpdateOptions{}); err != nil {

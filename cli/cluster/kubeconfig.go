@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"syscall"
 
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -208,6 +209,10 @@ func (f userKubeconfig) change(change func(*api.Config) bool) error {
 	}
 	if !change(config) {
 		return nil
+	}
+	if info, err := os.Stat(path); err == nil { // behind a link it may be another's: it stays his
+		owner := info.Sys().(*syscall.Stat_t)
+		uid, gid = int(owner.Uid), int(owner.Gid)
 	}
 	data, err := clientcmd.Write(*config)
 	if err != nil {

@@ -27,6 +27,11 @@ var badManifests = []struct{ name, manifest, want string }{
 		`error: resource mapping not found for name: "d" namespace: "" from "STDIN": no matches for kind "Deployment" in version "apps/v2"` + "\nensure CRDs are installed first",
 	},
 	{
+		"a misspelt kind",
+		`{apiVersion: v1, kind: Srevice, metadata: {name: s}}`,
+		`error: resource mapping not found for name: "s" namespace: "" from "STDIN": no matches for kind "Srevice" in version "v1"` + "\nensure CRDs are installed first",
+	},
+	{
 		"a kind that is not served",
 		`{apiVersion: networking.k8s.io/v1, kind: Ingress, metadata: {name: i}}`,
 		`error: resource mapping not found for name: "i" namespace: "" from "STDIN": no matches for kind "Ingress" in version "networking.k8s.io/v1"` + "\nensure CRDs are installed first",
