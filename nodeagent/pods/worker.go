@@ -2,12 +2,9 @@ package pods
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -16,7 +13,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/kubelite/kubelite/nodeagent/environment"
-	"github.com/kubelite/kubelite/nodeagent/prober"
 	"github.com/kubelite/kubelite/nodeagent/runtime"
 )
 
@@ -54,13 +50,6 @@ type worker struct {
 	probeStates map[string]*probeState
 	hooks       map[string]bool // postStart hooks that run
 	seen        *observed       // as of the last look; read only
-}
-
-// probeState is what is known of a container beyond the runtime for as long as it runs.
-type probeState struct {
-	results probeResults
-	cancel  context.CancelFunc
-	ended   chan struct{} // closed when the container has exited
 }
 
 func newWorker(loop *Loop, pod *v1.Pod) *worker {
@@ -331,129 +320,12 @@ func (w *worker) removeSandbox(ctx context.Context) bool {
 	return true
 }
 
-// finish is called when nothing of the Pod runs any more. over ends the worker; waiting means that there is nothing to do now.
-func (w *worker) finish(ctx context.Context, pod *v1.Pod, end *outcome) (over, waiting bool) {
-	if w.retries.waits(w.loop.Now()) {
-		return false, true
-	}
-	if !w.ended {
-		w.stopProbes()
-		if err := w.loop.Volumes.TearDown(string(w.uid)); err != nil {
-			w.retryLater("tear down volumes", err)
-			return false, true
-		}
-		w.loop.Objects.Unregister(w.uid)
-		w.ended, w.volumesReady, w.refresh = true, false, time.Time{}
-		w.retries.reset()
-	}
-	w.mutex.Lock()
-	gone := w.isGone
-	w.mutex.Unlock()
-	if gone {
-		return w.removeRemains(ctx)
-	}
-	if pod.DeletionTimestamp == nil || w.deleted {
-		return false, true
-	}
-	if err := w.deleteObject(ctx, pod); err != nil {
-		w.retryLater("delete pod object", err)
-		return false, true
-	}
-	w.deleted = true
-	return false, true
-}
-
-// removeRemains removes exited containers, logs and files of a Pod that is gone.
-func (w *worker) removeRemains(ctx context.Context) (over, waiting bool) {
-	var failures []error
-	for _, container := range w.containers {
-		if err := w.loop.Runtime.RemoveContainer(ctx, container.ID); err != nil && !w.lost[container.ID] {
-			failures = append(failures, err)
-		}
-	}
-	// Also where no sandbox was seen: a crash may have left half of one behind.
-	failures = append(failures, w.loop.Runtime.StopSandbox(ctx, string(w.uid)), os.RemoveAll(filepath.Join(w.loop.PodDir, string(w.uid))))
-	if w.name != "" {
-		failures = append(failures, os.RemoveAll(filepath.Join(w.loop.LogDir, logFolder(w.namespace, w.name, w.uid))))
-	}
-	if err := errors.Join(failures...); err != nil {
-		w.retryLater("remove what is left of the pod", err)
-		return false, true
-	}
-	return true, false
-}
-
 func (w *worker) facts() environment.Facts {
 	facts := environment.Facts{HostIPs: []string{w.loop.NodeIP}, NodeName: w.loop.NodeName, Allocatable: w.loop.Allocatable}
 	if address := w.podIP(); address != "" {
 		facts.PodIPs = []string{address}
 	}
 	return facts
-}
-
-// watchProbes starts the probes of containers that run and have none, and stops those of containers that do not run.
-func (w *worker) watchProbes() {
-	w.mutex.Lock()
-	defer w.mutex.Unlock()
-	running := map[string]bool{}
-	for _, container := range w.containers {
-		if container.State == runtime.Running {
-			running[container.ID] = true
-			if w.probeStates[container.ID] == nil {
-				w.startProbes(container)
-			}
-		}
-	}
-	for id, state := range w.probeStates {
-		if !running[id] {
-			state.cancel()
-			close(state.ended)
-			delete(w.probeStates, id)
-			delete(w.hooks, id)
-		}
-	}
-}
-
-// startProbes is called with the mutex held. The probes' goroutines end when the container does, or the worker.
-func (w *worker) startProbes(container runtime.Container) {
-	ctx, cancel := context.WithCancel(w.ctx)
-	spec := findContainer(w.pod, container.Name)
-	if spec == nil {
-		spec = &v1.Container{Name: container.Name}
-	}
-	state := &probeState{cancel: cancel, ended: make(chan struct{}), results: probeResults{started: spec.StartupProbe == nil, ready: spec.ReadinessProbe == nil}}
-	w.probeStates[container.ID] = state
-	if spec.StartupProbe == nil && spec.ReadinessProbe == nil && spec.LivenessProbe == nil {
-		return
-	}
-	podIP, pod := w.podIP(), w.pod
-	w.loop.Prober.Start(ctx, prober.Target{
-		ContainerID: container.ID, PodIP: podIP, Container: spec, Started: container.Started,
-		Unhealthy: func(message string) { w.event(pod, spec.Name, v1.EventTypeWarning, "Unhealthy", message) },
-		Warning:   func(message string) { w.event(pod, spec.Name, v1.EventTypeWarning, "ProbeWarning", message) },
-		Result: func(kind prober.Kind, success bool) {
-			w.set(func() {
-				switch {
-				case kind == prober.Readiness:
-					state.results.ready = success
-				case success && kind == prober.Startup:
-					state.results.started = true
-				case !success:
-					state.results.failed = string(kind)
-				}
-			})
-		},
-	})
-}
-
-func (w *worker) stopProbes() {
-	w.mutex.Lock()
-	defer w.mutex.Unlock()
-	for id, state := range w.probeStates {
-		state.cancel()
-		close(state.ended)
-		delete(w.probeStates, id)
-	}
 }
 
 func (w *worker) retryLater(action string, err error) {
