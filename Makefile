@@ -1,7 +1,8 @@
 # Two commands do everything on a fresh Debian machine with Go: `make demo` and `make test`. `make help` lists the rest.
 
 SHELL := /bin/bash
-SUDO := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=PATH,HOME,KUBELITE_REQUIRE_ROOT)
+# sudo's own PATH may not have Go, which kernel tests build their containers' program with.
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=KUBELITE_REQUIRE_ROOT env PATH=$(PATH))
 GO_SOURCES := $(shell find . -name '*.go' -not -name '*_test.go' -not -path './bin/*') go.mod go.sum
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
@@ -21,7 +22,8 @@ help: ## list the targets
 
 .PHONY: demo
 demo: deps build images ## install what is needed, boot a cluster, run the textbooks' exercises on it, show the transcript
-	$(SUDO) go run ./examples/lesson sleep numbers numbers-outside
+	go build -o bin/lesson ./examples/lesson
+	$(SUDO) bin/lesson sleep numbers numbers-outside
 
 .PHONY: test
 test: deps lint build images unit e2e ## install what is needed and run all tests
@@ -56,7 +58,8 @@ test-vm: deps build images ## the kernel tests, the faults and the exercises on 
 
 .PHONY: bench
 bench: build images ## measure what the documentation claims
-	KUBELITE_REQUIRE_ROOT=1 $(SUDO) go run ./examples/bench
+	go build -o bin/bench ./examples/bench
+	$(SUDO) bin/bench
 
 .PHONY: lint
 lint: ## formatting, vet and staticcheck
