@@ -32,8 +32,8 @@ const lostMessage = "The container could not be located when the pod was termina
 // restoreFromStatus makes known the containers of which the API status tells. Those that list then finds on the machine replace them; the
 // others were lost (a reboot) or have been removed, and count as exited.
 func (w *worker) restoreFromStatus() {
-	now := w.loop.Now()
-	for _, status := range slices.Concat(w.pod.Status.InitContainerStatuses, w.pod.Status.ContainerStatuses) {
+	now, told := w.loop.Now(), w.currentPod().Status
+	for _, status := range slices.Concat(told.InitContainerStatuses, told.ContainerStatuses) {
 		for _, state := range []v1.ContainerState{status.LastTerminationState, status.State} {
 			run := runtime.Container{
 				PodUID: string(w.uid), Name: status.Name, Image: status.Image, ImageID: status.ImageID, State: runtime.Exited, Finished: now,
@@ -146,9 +146,7 @@ func (w *worker) noticeExit(container *runtime.Container) {
 	if _, known := w.messages[container.ID]; known || w.lost[container.ID] {
 		return
 	}
-	w.mutex.Lock()
-	spec := findContainer(w.pod, container.Name)
-	w.mutex.Unlock()
+	spec := findContainer(w.currentPod(), container.Name)
 	w.messages[container.ID] = w.terminationMessage(spec, container)
 }
 
