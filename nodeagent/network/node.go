@@ -33,7 +33,8 @@ type Node struct {
 	mutex     sync.Mutex // of what follows
 	allocator *allocator // nil before Setup
 	podCIDR   netip.Prefix
-	rules     ruleset // of this package, as it left them
+	rules     ruleset     // of this package, as it left them
+	routes    []NodeRoute // as SetRoutes was told last
 }
 
 // New returns a Node that does nothing before Setup.

@@ -1,9 +1,13 @@
 package network
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"net"
 	"net/netip"
+	"slices"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -20,6 +24,7 @@ type NodeRoute struct {
 func (n *Node) SetRoutes(wanted []NodeRoute) error {
 	n.mutex.Lock()
 	defer n.mutex.Unlock()
+	n.routes = slices.Clone(wanted)
 	filter := &netlink.Route{Protocol: routeProtocol, Table: unix.RT_TABLE_MAIN}
 	existing, err := netlink.RouteListFiltered(netlink.FAMILY_V4, filter, netlink.RT_FILTER_PROTOCOL|netlink.RT_FILTER_TABLE)
 	if err != nil {
@@ -47,6 +52,47 @@ func (n *Node) SetRoutes(wanted []NodeRoute) error {
 		}
 	}
 	return errors.Join(failures...)
+}
+
+// keepRoutes puts back the routes of this package that somebody deletes, until ctx is done.
+func (n *Node) keepRoutes(ctx context.Context) error {
+	updates := make(chan netlink.RouteUpdate, 64)
+	if err := netlink.RouteSubscribe(updates, ctx.Done()); err != nil {
+		return fmt.Errorf("watch routes: %w", err)
+	}
+	for update := range updates {
+		if update.Type != unix.RTM_DELROUTE || !n.isWanted(update.Route) {
+			continue
+		}
+		slog.Warn("somebody deleted a route of the Pod network; putting it back", "route", update.Route.String())
+		if err := netlink.RouteReplace(&update.Route); err != nil {
+			slog.Error("put a route of the Pod network back", "route", update.Route.String(), "error", err)
+		}
+	}
+	return nil
+}
+
+// isWanted says whether a route that was deleted should be there: one to a node as SetRoutes was told, or one to a Pod whose link is still
+// there. A link's routes go with it.
+func (n *Node) isWanted(route netlink.Route) bool {
+	if route.Dst == nil {
+		return false
+	}
+	ones, _ := route.Dst.Mask.Size()
+	destination, _ := netip.AddrFromSlice(route.Dst.IP)
+	prefix := netip.PrefixFrom(destination.Unmap(), ones)
+	via, _ := netip.AddrFromSlice(route.Gw)
+	n.mutex.Lock()
+	toNode := slices.ContainsFunc(n.routes, func(wanted NodeRoute) bool {
+		return wanted.PodCIDR.Masked() == prefix && wanted.Via == via.Unmap()
+	})
+	toPod := n.podCIDR.IsValid() && n.podCIDR.Contains(prefix.Addr()) && prefix.IsSingleIP() && route.Scope == netlink.SCOPE_LINK
+	n.mutex.Unlock()
+	if !toPod {
+		return toNode
+	}
+	link, err := netlink.LinkByIndex(route.LinkIndex)
+	return err == nil && link.Attrs().Flags&net.FlagUp != 0
 }
 
 // planRoutes says what to delete and what to add, in this order. A range that moves to another node is only added: adding replaces.

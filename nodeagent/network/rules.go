@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/kubelite/kubelite/internal/netfilter"
@@ -117,8 +118,15 @@ func (n *Node) mend() (found string, err error) {
 	return found, nil
 }
 
-// Keep mends the rules of the process's network namespace whenever someone else has changed them, until ctx is done.
+// Keep mends the routes and rules of the process's network namespace whenever someone else has changed them, until ctx is done.
 func (n *Node) Keep(ctx context.Context) {
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	watching.Go(func() {
+		if err := n.keepRoutes(ctx); err != nil {
+			slog.Error("routes that somebody deletes stay away", "error", err)
+		}
+	})
 	tick := time.NewTicker(checkInterval)
 	defer tick.Stop()
 	var seen uint32

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -98,6 +99,32 @@ func (c cgroups) moveToConmonGroup(pid int) error {
 		}
 	}
 	return nil
+}
+
+// kill ends all processes of the group and of those below it.
+func (c cgroups) kill(group string) error {
+	return filepath.WalkDir(filepath.Join(c.folders[0], c.path(group)), func(path string, entry fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil || !entry.IsDir() {
+			return err
+		}
+		data, err := os.ReadFile(filepath.Join(path, "cgroup.procs"))
+		if err != nil {
+			return fmt.Errorf("list processes of control group: %w", err)
+		}
+		for _, field := range strings.Fields(string(data)) {
+			pid, err := strconv.Atoi(field)
+			if err == nil {
+				err = unix.Kill(pid, unix.SIGKILL)
+			}
+			if err != nil && !errors.Is(err, unix.ESRCH) {
+				return fmt.Errorf("end process %s of control group: %w", field, err)
+			}
+		}
+		return nil
+	})
 }
 
 // remove deletes the group and the ones below it in all hierarchies; missing is no error.

@@ -202,7 +202,8 @@ func (h *Host) exists(record sandboxRecord) bool {
 	return record.HostNetwork || netns.Exists(h.netNSName(record.PodUID))
 }
 
-// adoptSandboxes reads the records of whole sandboxes and removes the others.
+// adoptSandboxes reads the records of whole sandboxes and removes the others, with what still runs in them: a container without its
+// Pod's network is started anew.
 func (h *Host) adoptSandboxes() {
 	entries, err := os.ReadDir(filepath.Join(h.config.RunDir, "sandboxes"))
 	if err != nil {
@@ -214,7 +215,7 @@ func (h *Host) adoptSandboxes() {
 		err := readJSON(filepath.Join(h.sandboxDir(entry.Name()), "sandbox.json"), &record)
 		if err == nil && record.PodUID == entry.Name() && h.exists(record) {
 			h.sandboxes[record.PodUID] = record
-		} else if err := h.removeSandbox(entry.Name()); err != nil {
+		} else if err := errors.Join(h.cgroups.kill(podGroup(entry.Name())), h.removeSandbox(entry.Name())); err != nil {
 			slog.Error("remove unfinished sandbox", "pod", entry.Name(), "error", err)
 		}
 	}
