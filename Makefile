@@ -8,7 +8,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 # What a cluster needs of the machine, and what its tests, its images and its race detector need beside that.
 RUNTIME_PACKAGES := iptables runc conmon
-BUILD_PACKAGES := ca-certificates curl gcc libc6-dev iproute2 busybox conntrack dpkg-dev
+BUILD_PACKAGES := ca-certificates curl gcc libc6-dev iproute2 iputils-ping busybox conntrack dpkg-dev
 
 # One build cache for everything but the race detector, which needs cgo.
 export CGO_ENABLED := 0
@@ -42,6 +42,12 @@ bin/kubelite: $(GO_SOURCES)
 images: bin/images.tar ## build the offline bundle of the textbooks' images, bin/images.tar
 bin/images.tar: $(shell find examples/images -type f)
 	go run ./examples/images/bundle -o $@
+
+PREFIX ?= /usr/local
+.PHONY: install
+install: build images ## install kubelite and its images bundle below /usr/local (PREFIX)
+	$(SUDO) install -D bin/kubelite $(PREFIX)/bin/kubelite
+	$(SUDO) install -D -m 644 bin/images.tar $(PREFIX)/share/kubelite/images.tar
 
 .PHONY: unit
 unit: ## unit and kernel tests, with the race detector

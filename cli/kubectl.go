@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -70,7 +71,11 @@ func newRoot(streams genericiooptions.IOStreams, arguments []string) *cobra.Comm
 		}
 	}
 	speakForBoth(root, streams)
-	groups = append(groups, templates.CommandGroup{Message: "kubectl's verbs:", Commands: root.Commands()})
+	// What is no verb is left for the group "Other Commands:", as kubectl has it.
+	verbs := slices.DeleteFunc(slices.Clone(root.Commands()), func(command *cobra.Command) bool {
+		return slices.Contains([]string{"api-resources", "api-versions", "config", "kuberc", "options", "plugin", "version"}, command.Name())
+	})
+	groups = append(groups, templates.CommandGroup{Message: "kubectl's verbs:", Commands: verbs})
 	root.AddCommand(own...)
 	templates.ActsAsRootCommand(root, []string{"options"}, groups...)
 	return root
@@ -111,13 +116,14 @@ func markOwn(command *cobra.Command) {
 
 func isOwn(command *cobra.Command) bool { return command.Annotations[ownAnnotation] != "" }
 
-// configFlags are kubectl's connection flags. Where neither one nor $KUBECONFIG says more they lead to this machine's cluster: by
-// its own kubeconfig for root, by the context that `up` wrote for everybody else.
+// configFlags are kubectl's connection flags. Where none says more they lead to the cluster that $KUBELITE_NAME names, else where
+// $KUBECONFIG leads, else to this machine's cluster: by its own kubeconfig for root, by the context that `up` wrote for everybody
+// else.
 func configFlags() *genericclioptions.ConfigFlags {
 	flags := genericclioptions.NewConfigFlags(true).WithDeprecatedPasswordFlag().WithDiscoveryBurst(300).WithDiscoveryQPS(50.0)
 	defaults, err := clientcmd.NewDefaultClientConfigLoadingRules().Load()
 	elsewhere := err != nil || defaults.CurrentContext != "" // it leads there, or the verb tells what is wrong with it
-	if elsewhere && os.Getenv("KUBECONFIG") != "" {
+	if elsewhere && os.Getenv("KUBECONFIG") != "" && os.Getenv("KUBELITE_NAME") == "" {
 		return flags
 	}
 	name := defaultName()

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"syscall"
@@ -98,13 +99,36 @@ func become(path, place string, c *cluster.Cluster, arguments []string) error {
 	if err := unix.Setns(int(namespace.Fd()), unix.CLONE_NEWNET); err != nil {
 		return fmt.Errorf("enter the network of %s: %w", place, err)
 	}
-	if err := unix.Unshare(unix.CLONE_NEWUTS); err != nil {
+	if err := unix.Unshare(unix.CLONE_NEWUTS | unix.CLONE_NEWNS); err != nil {
 		return fmt.Errorf("take the host name %s: %w", place, err)
+	}
+	if err := hideResolver(c); err != nil {
+		return fmt.Errorf("hide this machine's resolver from %s: %w", place, err)
 	}
 	if err := unix.Sethostname([]byte(place)); err != nil {
 		return fmt.Errorf("take the host name %s: %w", place, err)
 	}
 	return syscall.Exec(program, arguments, os.Environ())
+}
+
+// hideResolver gives the thread's mount namespace an /etc/resolv.conf that names no resolver but one where nobody listens: this
+// machine's cannot be reached from the lab, and every look-up, such as those of `iptables -L`, would wait for it.
+func hideResolver(c *cluster.Cluster) error {
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return err
+	}
+	target, err := filepath.EvalSymlinks("/etc/resolv.conf")
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	file := c.RunDir("resolv.conf")
+	if err := os.WriteFile(file, []byte("nameserver 127.0.0.1\n"), 0o644); err != nil {
+		return err
+	}
+	return unix.Mount(file, target, "", unix.MS_BIND, "")
 }
 
 func shell() string {

@@ -81,17 +81,19 @@ func onUnderlay(network lab.Network, flags *pflag.FlagSet) lab.Network {
 	return network
 }
 
-// defaultBundle is the bundle that `make images` builds beside the binary.
+// defaultBundle is the bundle that `make images` builds beside the binary, or `make install` puts into ../share/kubelite.
 func defaultBundle() string {
 	executable, err := os.Executable()
 	if err != nil {
 		return ""
 	}
-	path := filepath.Join(filepath.Dir(executable), "images.tar")
-	if _, err := os.Stat(path); err != nil {
-		return ""
+	folder := filepath.Dir(executable)
+	for _, path := range []string{filepath.Join(folder, "images.tar"), filepath.Join(folder, "../share/kubelite/images.tar")} {
+		if _, err := os.Stat(path); err == nil {
+			return path
+		}
 	}
-	return path
+	return ""
 }
 
 func up(ctx context.Context, out io.Writer, options cluster.UpOptions) error {
@@ -106,6 +108,9 @@ func up(ctx context.Context, out io.Writer, options cluster.UpOptions) error {
 	if errors.Is(err, cluster.ErrRunning) {
 		fmt.Fprintf(out, "Cluster %q is already running; nothing was changed. See `kubelite status`. Your kubectl context is %q.\n", c.Name(), cluster.ContextName(c.Name()))
 		return nil
+	}
+	if errors.Is(err, context.Canceled) {
+		return fmt.Errorf("interrupted; what was started still runs: `kubelite up --name %[1]s` goes on, `kubelite down --name %[1]s` ends it", options.Config.Network.Cluster)
 	}
 	if err != nil {
 		return err

@@ -139,7 +139,11 @@ func addContext(cluster string, own *api.Config, when occasion) error {
 		}
 		config.Clusters[name] = own.Clusters[context.Cluster]
 		config.AuthInfos[name] = own.AuthInfos[context.AuthInfo]
-		config.Contexts[name] = &api.Context{Cluster: name, AuthInfo: name}
+		namespace := ""
+		if before := config.Contexts[name]; before != nil {
+			namespace = before.Namespace // the user's choice
+		}
+		config.Contexts[name] = &api.Context{Cluster: name, AuthInfo: name, Namespace: namespace}
 		config.CurrentContext = name
 		return true
 	})
