@@ -45,7 +45,7 @@ bin/images.tar: $(shell find examples/images -type f)
 
 PREFIX ?= /usr/local
 .PHONY: install
-install: build images ## install kubelite and its images bundle below /usr/local (PREFIX)
+install: deps build images ## install kubelite and its images bundle below /usr/local (PREFIX)
 	$(SUDO) install -D bin/kubelite $(PREFIX)/bin/kubelite
 	$(SUDO) install -D -m 644 bin/images.tar $(PREFIX)/share/kubelite/images.tar
 
