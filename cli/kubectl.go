@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 	"k8s.io/client-go/rest"
@@ -152,6 +153,7 @@ func configFlags() *genericclioptions.ConfigFlags {
 // sayInsteadOfDialling makes requests fail with the reason why there is no cluster, where kubectl would try a server on its
 // default port: what a flag names is tried as ever.
 func sayInsteadOfDialling(reason error) func(*rest.Config) *rest.Config {
+	utilruntime.ErrorHandlers = nil // the discovery cache would log five times what the command says at its end
 	return func(config *rest.Config) *rest.Config {
 		if config.Host == defaultHost {
 			config.Dial = func(context.Context, string, string) (net.Conn, error) { return nil, reason }

@@ -3,7 +3,9 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -24,6 +26,9 @@ func newStatusCommand(streams genericiooptions.IOStreams) *cobra.Command {
 			c, err := cluster.Load(name)
 			if err != nil {
 				return err
+			}
+			if os.Geteuid() != 0 {
+				return errors.New("only root can look at a cluster's processes: run it with sudo")
 			}
 			ctx, cancel := context.WithTimeout(command.Context(), 5*time.Second)
 			defer cancel()

@@ -79,7 +79,13 @@ func (c *Classroom) Up(ctx context.Context, out io.Writer) error {
 
 // Stop removes the cluster and all of its state.
 func (c *Classroom) Stop(ctx context.Context, out io.Writer) error {
-	return c.Kubelite(ctx, out, "down", "--purge")
+	if err := c.Kubelite(ctx, out, "down", "--purge"); err != nil {
+		return err
+	}
+	if err := os.Remove(c.Kubeconfig()); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 // Kubelite runs a command of the binary, with its output to out. The error has all of it.
