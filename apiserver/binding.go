@@ -14,17 +14,10 @@ import (
 // bind answers POST of a Pod's /binding: the scheduler's decision. It is a write of its own: the Pod's spec cannot be
 // changed otherwise.
 func (c *call) bind() error {
-	options, err := c.createOptions()
-	if err != nil {
-		return err
-	}
-	format, err := c.format()
-	if err != nil {
-		return err
-	}
 	kind := corev1.SchemeGroupVersion.WithKind("Binding")
 	binding := new(corev1.Binding)
-	if err := c.decodeBody(kind, binding, options.fieldValidation); err != nil {
+	options, format, err := c.readPosted(kind, binding)
+	if err != nil {
 		return err
 	}
 	if err := c.matchRequest(binding); err != nil {

@@ -43,6 +43,18 @@ func (c *call) decodeBody(kind schema.GroupVersionKind, into runtime.Object, val
 	return c.decode(body, mediaType, kind, into, validation)
 }
 
+// readPosted reads what a POST to a subresource of another kind brings: its options, the body into a new object of the kind, and how
+// to answer.
+func (c *call) readPosted(kind schema.GroupVersionKind, into runtime.Object) (options writeOptions, answer outputFormat, err error) {
+	if options, err = c.createOptions(); err != nil {
+		return options, answer, err
+	}
+	if answer, err = c.format(); err != nil {
+		return options, answer, err
+	}
+	return options, answer, c.decodeBody(kind, into, options.fieldValidation)
+}
+
 // decode reads an object of the kind. validation says what becomes of unknown and duplicate fields: an error, a
 // warning each, or nothing.
 func (c *call) decode(body []byte, mediaType string, kind schema.GroupVersionKind, into runtime.Object, validation string) error {

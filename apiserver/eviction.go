@@ -10,16 +10,9 @@ import (
 // evict answers POST of a Pod's /eviction. There are no PodDisruptionBudgets, so it is a deletion with the options that the
 // Eviction holds.
 func (c *call) evict() error {
-	options, err := c.createOptions()
-	if err != nil {
-		return err
-	}
-	format, err := c.format()
-	if err != nil {
-		return err
-	}
 	eviction := new(policyv1.Eviction)
-	if err := c.decodeBody(policyv1.SchemeGroupVersion.WithKind("Eviction"), eviction, options.fieldValidation); err != nil {
+	options, format, err := c.readPosted(policyv1.SchemeGroupVersion.WithKind("Eviction"), eviction)
+	if err != nil {
 		return err
 	}
 	if err := c.matchRequest(eviction); err != nil {

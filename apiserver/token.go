@@ -23,17 +23,10 @@ const (
 
 // createToken answers POST of a service account's /token: a bound token (KEP-1205).
 func (c *call) createToken() error {
-	options, err := c.createOptions()
-	if err != nil {
-		return err
-	}
-	format, err := c.format()
-	if err != nil {
-		return err
-	}
 	kind := authenticationv1.SchemeGroupVersion.WithKind("TokenRequest")
 	request := new(authenticationv1.TokenRequest)
-	if err := c.decodeBody(kind, request, options.fieldValidation); err != nil {
+	_, format, err := c.readPosted(kind, request)
+	if err != nil {
 		return err
 	}
 	account, err := c.store.Get(c.key())
