@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kubelite/kubelite/proxy/backend"
 	"github.com/kubelite/kubelite/proxy/conntrack"
 	"github.com/kubelite/kubelite/proxy/plan"
 	"k8s.io/apimachinery/pkg/types"
@@ -17,14 +18,14 @@ const retryInterval = time.Second
 // programmer brings what is watched into the kernel. Its methods run on one goroutine, in the node's network namespace.
 type programmer struct {
 	watched *watched
-	backend Backend
+	backend backend.Backend
 	node    plan.Node
 	current plan.Plan
 }
 
 // run programs everything once, then what changes, until ctx is done. It returns an error when the first time fails.
 func (p *programmer) run(ctx context.Context, checkInterval time.Duration) error {
-	if err := p.replace(); err != nil {
+	if err := p.replace(ctx); err != nil {
 		return err
 	}
 	check := time.NewTimer(checkInterval)
@@ -34,7 +35,7 @@ func (p *programmer) run(ctx context.Context, checkInterval time.Duration) error
 		case <-ctx.Done():
 			return nil
 		case <-p.watched.wake:
-			if err := p.update(p.watched.take()); err != nil {
+			if err := p.update(ctx, p.watched.take()); err != nil {
 				slog.Error("change the rules; programming all again", "error", err)
 				p.replaceUntilDone(ctx)
 			}
@@ -46,7 +47,7 @@ func (p *programmer) run(ctx context.Context, checkInterval time.Duration) error
 }
 
 // update programs the changed Services.
-func (p *programmer) update(names map[types.NamespacedName]bool) error {
+func (p *programmer) update(ctx context.Context, names map[types.NamespacedName]bool) error {
 	changed, gone := plan.Plan{}, []plan.Port{}
 	var ports []plan.Port
 	for name := range names {
@@ -63,7 +64,7 @@ func (p *programmer) update(names map[types.NamespacedName]bool) error {
 	if len(changed) == 0 {
 		return nil
 	}
-	if err := p.backend.Update(changed); err != nil {
+	if err := p.backend.Update(ctx, changed); err != nil {
 		return err
 	}
 	for name, next := range changed {
@@ -78,7 +79,7 @@ func (p *programmer) update(names map[types.NamespacedName]bool) error {
 }
 
 // replace programs everything that is watched.
-func (p *programmer) replace() error {
+func (p *programmer) replace(ctx context.Context) error {
 	p.watched.take()
 	next, ports := plan.Plan{}, []plan.Port{}
 	for _, key := range p.watched.services.Objects().ListKeys() {
@@ -93,7 +94,7 @@ func (p *programmer) replace() error {
 		}
 	}
 	started := time.Now()
-	if err := p.backend.Replace(next); err != nil {
+	if err := p.backend.Replace(ctx, next); err != nil {
 		return err
 	}
 	var gone []plan.Port
@@ -109,7 +110,7 @@ func (p *programmer) replace() error {
 // replaceUntilDone tries until it succeeds or ctx is done.
 func (p *programmer) replaceUntilDone(ctx context.Context) {
 	for {
-		err := p.replace()
+		err := p.replace(ctx)
 		if err == nil {
 			return
 		}
@@ -125,7 +126,7 @@ func (p *programmer) replaceUntilDone(ctx context.Context) {
 // check programs everything again if someone else changed the rules. It returns how long looking took.
 func (p *programmer) check(ctx context.Context) time.Duration {
 	started := time.Now()
-	found, err := p.backend.Difference()
+	found, err := p.backend.Difference(ctx)
 	took := time.Since(started)
 	switch {
 	case err != nil:

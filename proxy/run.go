@@ -9,8 +9,9 @@ import (
 	"time"
 
 	"github.com/kubelite/kubelite/internal/netns"
-	"github.com/kubelite/kubelite/proxy/iptables"
+	"github.com/kubelite/kubelite/proxy/backend"
 	"github.com/kubelite/kubelite/proxy/plan"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 )
@@ -29,22 +30,14 @@ type Config struct {
 	// ClusterCIDR holds the addresses of all Pods. What comes from elsewhere to a ClusterIP is masqueraded; with the zero
 	// Prefix it is not.
 	ClusterCIDR netip.Prefix
+	// Mode is how the kernel is programmed; empty for IPTables.
+	Mode Mode
 	// NetNS is the path of the network namespace to program; empty for the process's own.
 	NetNS string
 	// NoLocalhostNodePorts keeps node ports off 127.0.0.1 and the sysctl route_localnet as it is.
 	NoLocalhostNodePorts bool
 	// CheckInterval is how often the kernel's rules are looked at; 0 for 3 seconds.
 	CheckInterval time.Duration
-}
-
-// Backend makes the kernel equal to plans. All methods are called by one goroutine.
-type Backend interface {
-	// Replace makes the kernel equal to the whole plan, whatever is there.
-	Replace(plan.Plan) error
-	// Update programs the Services in the plan and no others. A Service without ports is removed.
-	Update(plan.Plan) error
-	// Difference says where the kernel is not as the backend left it; empty when it is.
-	Difference() (string, error)
 }
 
 // Run proxies until ctx is done, and then returns nil and leaves all rules in place. It returns an error only when it
@@ -65,6 +58,9 @@ func Run(ctx context.Context, config Config) error {
 
 // serve is Run with a client.
 func serve(ctx context.Context, client kubernetes.Interface, config Config) error {
+	if config.Mode == "" {
+		config.Mode = IPTables
+	}
 	if config.CheckInterval == 0 {
 		config.CheckInterval = defaultCheckInterval
 	}
@@ -82,10 +78,12 @@ func serve(ctx context.Context, client kubernetes.Interface, config Config) erro
 				localhost = false
 			}
 		}
-		backend, err := iptables.New(iptables.Options{
+		backend, err := modes[config.Mode].start(ctx, config, backend.Options{
+			Family:             corev1.IPv4Protocol,
 			ClusterCIDR:        config.ClusterCIDR,
 			NodeIPs:            config.NodeIPs,
 			LocalhostNodePorts: localhost,
+			MasqueradeBit:      14,
 		})
 		if err != nil {
 			return fmt.Errorf("run service proxy: %w", err)

@@ -1,7 +1,9 @@
 package iptables
 
 import (
+	"context"
 	"fmt"
+	"github.com/kubelite/kubelite/proxy/backend"
 	"log/slog"
 	"maps"
 	"slices"
@@ -14,7 +16,7 @@ import (
 // Backend makes the rules of a network namespace equal to plans. It is not safe for concurrent use, and all its methods
 // must be called on threads in the same network namespace.
 type Backend struct {
-	options Options
+	options backend.Options
 	jumps   []jump
 	nft     bool
 
@@ -30,7 +32,7 @@ type Backend struct {
 }
 
 // New makes a backend. It finds out which iptables is installed and changes nothing.
-func New(options Options) (*Backend, error) {
+func New(options backend.Options) (*Backend, error) {
 	nft, err := usesNFTables()
 	if err != nil {
 		return nil, err
@@ -46,8 +48,8 @@ func New(options Options) (*Backend, error) {
 
 // Replace makes the kernel equal to the whole plan, whatever is there now. What is already right is left untouched, so
 // that nothing that works stops working. After an error the kernel is somewhere between; call Replace again.
-func (b *Backend) Replace(p plan.Plan) error {
-	kernel, err := b.read()
+func (b *Backend) Replace(ctx context.Context, p plan.Plan) error {
+	kernel, err := b.read(ctx)
 	if err != nil {
 		return err
 	}
@@ -57,14 +59,14 @@ func (b *Backend) Replace(p plan.Plan) error {
 	}
 	replacement := replace(kernel, services, b.options)
 	for _, step := range replacement.steps {
-		if err := restore(step.String()); err != nil {
+		if err := restore(ctx, step.String()); err != nil {
 			return fmt.Errorf("program all Services: %w", err)
 		}
 	}
 	b.state, b.seenValid = replacement.state, false
 	for _, step := range replacement.cleanup {
 		// A chain that another program refers to cannot be deleted. It does no harm where it is.
-		if err := restore(step.String()); err != nil {
+		if err := restore(ctx, step.String()); err != nil {
 			slog.Warn("stale chains stay", "error", err)
 		}
 	}
@@ -73,7 +75,7 @@ func (b *Backend) Replace(p plan.Plan) error {
 
 // Update programs changed Services: those in changed get exactly the rules of their new ports, those with no ports lose
 // all theirs. After an error the kernel is somewhere between; call Replace.
-func (b *Backend) Update(changed plan.Plan) error {
+func (b *Backend) Update(ctx context.Context, changed plan.Plan) error {
 	names := sortedNames(changed)
 	for batch := range slices.Chunk(names, servicesPerTransaction) {
 		next := make(map[types.NamespacedName]serviceRules, len(batch))
@@ -84,7 +86,7 @@ func (b *Backend) Update(changed plan.Plan) error {
 		if update.step.empty() {
 			continue
 		}
-		if err := restore(update.step.String()); err != nil {
+		if err := restore(ctx, update.step.String()); err != nil {
 			return fmt.Errorf("program %d changed Services: %w", len(batch), err)
 		}
 		b.state.commit(update)
@@ -95,7 +97,7 @@ func (b *Backend) Update(changed plan.Plan) error {
 
 // Difference says where the kernel's rules are not what was last programmed; empty when they are. Where nothing at all
 // changed since it last looked, it costs one netlink message.
-func (b *Backend) Difference() (string, error) {
+func (b *Backend) Difference(ctx context.Context) (string, error) {
 	var current uint32
 	if b.nft {
 		var err error
@@ -106,7 +108,7 @@ func (b *Backend) Difference() (string, error) {
 			return "", nil
 		}
 	}
-	kernel, err := b.read()
+	kernel, err := b.read(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -120,8 +122,8 @@ func (b *Backend) Difference() (string, error) {
 	return found, nil
 }
 
-func (b *Backend) read() (ruleset, error) {
-	text, err := save()
+func (b *Backend) read(ctx context.Context) (ruleset, error) {
+	text, err := save(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package iptables
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -43,7 +44,7 @@ func inNamespace(t testing.TB, f func() error) {
 
 // savedRules is what iptables-save prints, without its comments and counters.
 func savedRules() (string, error) {
-	text, err := save()
+	text, err := save(context.Background())
 	if err != nil {
 		return "", err
 	}
@@ -64,14 +65,14 @@ func TestNetnsSavedRules(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		if err := backend.Replace(p); err != nil {
+		if err := backend.Replace(context.Background(), p); err != nil {
 			return err
 		}
 		saved, err = savedRules()
 		if err != nil {
 			return err
 		}
-		found, err := backend.Difference()
+		found, err := backend.Difference(context.Background())
 		if found != "" {
 			t.Errorf("difference right after programming: %s", found)
 		}
@@ -94,14 +95,14 @@ func TestNetnsReplaceLeavesRightRulesAlone(t *testing.T) {
 			t.Log("x_tables has no generations: nothing to compare")
 			return nil
 		}
-		if err := backend.Replace(p); err != nil {
+		if err := backend.Replace(context.Background(), p); err != nil {
 			return err
 		}
 		before, err := netfilter.Generation()
 		if err != nil {
 			return err
 		}
-		if err := backend.Replace(p); err != nil {
+		if err := backend.Replace(context.Background(), p); err != nil {
 			return err
 		}
 		after, err := netfilter.Generation()
@@ -120,7 +121,7 @@ func TestNetnsDifference(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		if err := backend.Replace(p); err != nil {
+		if err := backend.Replace(context.Background(), p); err != nil {
 			return err
 		}
 		for _, test := range []struct{ damage, found string }{
@@ -132,10 +133,10 @@ func TestNetnsDifference(t *testing.T) {
 			{"*mangle\n-X KUBE-PROXY-CANARY\nCOMMIT\n", "chain KUBE-PROXY-CANARY of table mangle is gone"},
 			{"*filter\n-A INPUT -s 192.0.2.1/32 -j DROP\nCOMMIT\n", ""},
 		} {
-			if err := restore(test.damage); err != nil {
+			if err := restore(context.Background(), test.damage); err != nil {
 				return err
 			}
-			found, err := backend.Difference()
+			found, err := backend.Difference(context.Background())
 			if err != nil {
 				return err
 			}
@@ -145,10 +146,10 @@ func TestNetnsDifference(t *testing.T) {
 			if found == "" {
 				continue
 			}
-			if err := backend.Replace(p); err != nil {
+			if err := backend.Replace(context.Background(), p); err != nil {
 				return err
 			}
-			if found, err := backend.Difference(); found != "" || err != nil {
+			if found, err := backend.Difference(context.Background()); found != "" || err != nil {
 				t.Errorf("after %q and Replace: %s %v", test.damage, found, err)
 			}
 		}
@@ -163,12 +164,12 @@ func TestNetnsOtherWords(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		if err := backend.Replace(readPlan(t, "testdata/services.yaml")); err != nil {
+		if err := backend.Replace(context.Background(), readPlan(t, "testdata/services.yaml")); err != nil {
 			return err
 		}
 		backend.state.written[natMarkMasq] = []string{"-j MARK --or-mark 0x4000"}
 		for i, expected := range []bool{true, false, false} {
-			found, err := backend.Difference()
+			found, err := backend.Difference(context.Background())
 			if err != nil {
 				return err
 			}
@@ -179,10 +180,10 @@ func TestNetnsOtherWords(t *testing.T) {
 		if !backend.countsOnly {
 			t.Error("rules are still compared")
 		}
-		if err := restore("*nat\n-F KUBE-MARK-MASQ\nCOMMIT\n"); err != nil {
+		if err := restore(context.Background(), "*nat\n-F KUBE-MARK-MASQ\nCOMMIT\n"); err != nil {
 			return err
 		}
-		found, err := backend.Difference()
+		found, err := backend.Difference(context.Background())
 		if found == "" {
 			t.Error("a flushed chain was not found")
 		}

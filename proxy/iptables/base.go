@@ -2,6 +2,7 @@ package iptables
 
 import (
 	"fmt"
+	"github.com/kubelite/kubelite/proxy/backend"
 	"slices"
 	"strings"
 )
@@ -16,7 +17,7 @@ type chainRules struct {
 const masqueradeMark = "0x4000"
 
 // nodePortsRule must stay the last rule of KUBE-SERVICES: a load-balancer address may be an address of the node, too.
-func nodePortsRule(options Options) string {
+func nodePortsRule(options backend.Options) string {
 	destination := ""
 	if !options.LocalhostNodePorts {
 		destination = "! -d 127.0.0.0/8 "
@@ -26,7 +27,7 @@ func nodePortsRule(options Options) string {
 }
 
 // baseChains are the chains that are there even when there is no Service, without the shared ones.
-func baseChains(options Options) []chainRules {
+func baseChains(options backend.Options) []chainRules {
 	base := []chainRules{
 		{chain{tableMangle, canaryName}, nil},
 		{chain{tableFilter, canaryName}, nil},
@@ -70,7 +71,7 @@ func (j jump) in(rules []string) bool {
 }
 
 // jumps are in the order in which they are put at the head of their chains, so the last one of a chain comes first.
-func jumps(options Options) []jump {
+func jumps(options backend.Options) []jump {
 	input, forward, output := chain{tableFilter, "INPUT"}, chain{tableFilter, "FORWARD"}, chain{tableFilter, "OUTPUT"}
 	const (
 		fresh    = `-m conntrack --ctstate NEW `

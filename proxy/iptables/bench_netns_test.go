@@ -1,6 +1,7 @@
 package iptables
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 	"testing"
@@ -45,7 +46,7 @@ func BenchmarkNetnsFirstSync(b *testing.B) {
 					}
 					b.StartTimer()
 					defer b.StopTimer()
-					return backend.Replace(p)
+					return backend.Replace(context.Background(), p)
 				})
 				b.StartTimer()
 			}
@@ -72,13 +73,13 @@ func BenchmarkNetnsChange(b *testing.B) {
 					if err != nil {
 						return err
 					}
-					if err := backend.Replace(p); err != nil {
+					if err := backend.Replace(context.Background(), p); err != nil {
 						return err
 					}
 					b.StartTimer()
 					defer b.StopTimer()
 					for i := range b.N {
-						if err := backend.Update(plan.Plan{name: ports[i%2]}); err != nil {
+						if err := backend.Update(context.Background(), plan.Plan{name: ports[i%2]}); err != nil {
 							return err
 						}
 					}

@@ -1,6 +1,7 @@
 package iptables
 
 import (
+	"github.com/kubelite/kubelite/proxy/backend"
 	"slices"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -18,7 +19,7 @@ type replacement struct {
 
 // replace computes a replacement of what kernel holds. Small ones are one transaction; large ones are cut where a phase
 // or a number of Services ends, and no cut lets a rule refer to a chain that is not there yet.
-func replace(kernel ruleset, services map[types.NamespacedName]serviceRules, options Options) replacement {
+func replace(kernel ruleset, services map[types.NamespacedName]serviceRules, options backend.Options) replacement {
 	r := replacer{kernel: kernel, step: &transaction{}, replacement: replacement{state: newState(options)}}
 	r.state.services = services
 	for _, base := range baseChains(options) {

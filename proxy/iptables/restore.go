@@ -2,6 +2,7 @@ package iptables
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os/exec"
@@ -12,14 +13,14 @@ import (
 //
 // The rules are in force some 3 ms after the start. Where rules were deleted, the process ends only about 10 ms later: closing
 // its netlink socket waits until no packet can still be looking at the old ones.
-func restore(text string) error {
-	return run(exec.Command("iptables-restore", "--noflush", "--wait", "5"), text, nil)
+func restore(ctx context.Context, text string) error {
+	return run(exec.CommandContext(ctx, "iptables-restore", "--noflush", "--wait", "5"), text, nil)
 }
 
 // save returns what iptables-save prints of all tables in the calling thread's network namespace.
-func save() (string, error) {
+func save(ctx context.Context) (string, error) {
 	var output bytes.Buffer
-	if err := run(exec.Command("iptables-save"), "", &output); err != nil {
+	if err := run(exec.CommandContext(ctx, "iptables-save"), "", &output); err != nil {
 		return "", err
 	}
 	return output.String(), nil

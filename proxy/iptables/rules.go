@@ -2,6 +2,7 @@ package iptables
 
 import (
 	"fmt"
+	"github.com/kubelite/kubelite/proxy/backend"
 	"math"
 	"net/netip"
 	"slices"
@@ -15,7 +16,7 @@ type serviceRules struct {
 	shared map[chain][]string
 }
 
-func rulesOf(ports []plan.Port, options Options) serviceRules {
+func rulesOf(ports []plan.Port, options backend.Options) serviceRules {
 	rules := serviceRules{shared: map[chain][]string{}}
 	for i := range ports {
 		builder := portBuilder{
@@ -35,7 +36,7 @@ func rulesOf(ports []plan.Port, options Options) serviceRules {
 // rule is written as iptables-save prints it, so that what is written and what is read back are the same text.
 type portBuilder struct {
 	*serviceRules
-	options  Options
+	options  backend.Options
 	port     *plan.Port
 	chains   portChains
 	name     string

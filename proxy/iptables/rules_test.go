@@ -2,6 +2,7 @@ package iptables
 
 import (
 	"flag"
+	"github.com/kubelite/kubelite/proxy/backend"
 	"net/netip"
 	"os"
 	"strings"
@@ -16,7 +17,7 @@ import (
 
 var rewriteGolden = flag.Bool("update", false, "write the golden files anew")
 
-var nodeOptions = Options{
+var nodeOptions = backend.Options{
 	ClusterCIDR:        netip.MustParsePrefix("10.244.0.0/16"),
 	NodeIPs:            []netip.Addr{netip.MustParseAddr("192.168.1.2")},
 	LocalhostNodePorts: true,

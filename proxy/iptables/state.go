@@ -1,6 +1,7 @@
 package iptables
 
 import (
+	"github.com/kubelite/kubelite/proxy/backend"
 	"slices"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -16,7 +17,7 @@ type state struct {
 	rewriteLimit int
 }
 
-func newState(options Options) state {
+func newState(options backend.Options) state {
 	return state{
 		services:         map[types.NamespacedName]serviceRules{},
 		written:          ruleset{},

@@ -1,0 +1,33 @@
+package proxy
+
+import (
+	"context"
+
+	"github.com/kubelite/kubelite/proxy/backend"
+	"github.com/kubelite/kubelite/proxy/iptables"
+)
+
+// Mode is a way to make the kernel do what a plan says.
+type Mode string
+
+// The modes have kube-proxy's names, among them two that it has no longer or soon will not have.
+const (
+	IPTables  Mode = "iptables"
+	NFTables  Mode = "nftables"
+	IPVS      Mode = "ipvs"
+	Userspace Mode = "userspace"
+)
+
+// modes are the modes' ways to start and to end.
+var modes = map[Mode]struct {
+	// start makes a backend. What it starts beside, it ends when the context does.
+	start func(context.Context, Config, backend.Options) (backend.Backend, error)
+	// cleanup removes every trace of the mode from the calling thread's network namespace. Where there is none it does nothing.
+	cleanup func(context.Context) error
+}{
+	IPTables: {
+		start: func(_ context.Context, _ Config, options backend.Options) (backend.Backend, error) {
+			return iptables.New(options)
+		},
+	},
+}
