@@ -22,6 +22,7 @@ func newAgentCommand() *cobra.Command {
 	config := nodeagent.Config{ClusterCIDR: lab.DefaultNetwork("", 1).PodCIDR}
 	var kubeconfig string
 	var dnsAddress netip.Addr
+	served := proxy.Config{Mode: proxy.IPTables}
 	verbose := false
 	command := &cobra.Command{
 		Use:   "agent",
@@ -45,7 +46,7 @@ func newAgentCommand() *cobra.Command {
 			if dnsAddress.IsValid() {
 				config.ClusterDNS = []netip.Addr{dnsAddress}
 			}
-			return runAgent(command.Context(), config)
+			return runAgent(command.Context(), config, served)
 		},
 	}
 	flags := command.Flags()
@@ -66,11 +67,14 @@ func newAgentCommand() *cobra.Command {
 	flags.StringVar(&config.ClusterDomain, "cluster-domain", "cluster.local", "DNS domain of the cluster")
 	addressFlag(flags, &dnsAddress, "cluster-dns", "ClusterIP of cluster DNS (default 10.96.0.10)")
 	flags.IntVar(&config.MaxPods, "max-pods", 110, "how many Pods the node takes")
+	flags.StringVar((*string)(&served.Mode), "proxy-mode", string(served.Mode), "how the Service proxy programs the kernel: iptables, nftables, ipvs or userspace")
+	flags.StringVar(&served.IPVSScheduler, "ipvs-scheduler", "rr", "how mode ipvs spreads connections")
 	flags.BoolVarP(&verbose, "verbose", "v", false, "log more")
 	return command
 }
 
-func runAgent(ctx context.Context, config nodeagent.Config) error {
+// runAgent runs the agent, with a proxy that serves as it is told and an announcer.
+func runAgent(ctx context.Context, config nodeagent.Config, served proxy.Config) error {
 	underlay, err := interfaceOf(config.NodeIP)
 	if err != nil {
 		return err
@@ -79,12 +83,9 @@ func runAgent(ctx context.Context, config nodeagent.Config) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return nodeagent.Run(ctx, config) })
 	group.Go(func() error {
-		return proxy.Run(ctx, proxy.Config{
-			RestConfig:  config.Rest,
-			NodeName:    config.NodeName,
-			NodeIPs:     []netip.Addr{config.NodeIP},
-			ClusterCIDR: config.ClusterCIDR,
-		})
+		served.RestConfig, served.NodeName, served.NodeIPs = config.Rest, config.NodeName, []netip.Addr{config.NodeIP}
+		served.ClusterCIDR = config.ClusterCIDR
+		return proxy.Run(ctx, served)
 	})
 	group.Go(func() error {
 		return announce.Run(ctx, announce.Config{RestConfig: config.Rest, NodeName: config.NodeName, Interface: underlay})

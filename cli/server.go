@@ -25,6 +25,7 @@ import (
 // serverFlags are what `kubelite server` is told.
 type serverFlags struct {
 	dataDir    string
+	balancer   string
 	listen     []string
 	listenFDs  int
 	advertise  string
@@ -66,6 +67,7 @@ administrator's kubeconfig where --write-kubeconfig says. "kubelite node credent
 	flags.Var(&f.network.NodePorts, "node-ports", "ports for Services of type NodePort")
 	prefixFlag(flags, &f.network.PodCIDR, "pod-cidr", "network of the Pods")
 	flags.IntVar(&f.network.NodeMask, "node-mask", f.network.NodeMask, "prefix length of a node's part of --pod-cidr")
+	flags.StringVar(&f.balancer, "load-balancer", "pool", "pool: a Service of type LoadBalancer gets an address of its own from --load-balancers; node: it is reached at the nodes' own addresses")
 	flags.Var(&f.network.LoadBalancers, "load-balancers", "addresses for Services of type LoadBalancer")
 	flags.StringVar(&f.domain, "cluster-domain", "cluster.local", "DNS domain of the cluster")
 	addressFlag(flags, &f.dnsAddress, "dns-address", "ClusterIP of cluster DNS")

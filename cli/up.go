@@ -22,7 +22,7 @@ import (
 // newUpCommand is `kubelite up`: it makes or resumes a cluster.
 func newUpCommand(streams genericiooptions.IOStreams) *cobra.Command {
 	network := lab.DefaultNetwork("", 2)
-	config := cluster.Config{}
+	config := cluster.DefaultConfig(network)
 	var timeout time.Duration
 	var bundle string
 	command := &cobra.Command{
@@ -31,8 +31,11 @@ func newUpCommand(streams genericiooptions.IOStreams) *cobra.Command {
 		Long: `Make a cluster on this machine, or resume it after a crash or a reboot.
 
 It checks what it needs, builds the lab network (a switch, a laptop, the nodes), starts the server and an agent per node, and
-returns when the API answers, all nodes are Ready and cluster DNS resolves. What runs already is left alone.`,
-		Example: "  sudo kubelite up\n  sudo kubelite up --name churn --nodes 3 --uplink off",
+returns when the API answers, all nodes are Ready and cluster DNS resolves. What runs already is left alone.
+
+The proxy mode, the IPVS scheduler and the way of load balancers can be changed while the cluster runs: run it again with the
+flag. Pods and open connections go on, but for connections through mode userspace.`,
+		Example: "  sudo kubelite up\n  sudo kubelite up --name churn --nodes 3 --uplink off\n  sudo kubelite up --proxy-mode nftables",
 		Args:    cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
 			if timeout <= 0 {
@@ -48,7 +51,7 @@ returns when the API answers, all nodes are Ready and cluster DNS resolves. What
 	flags := command.Flags()
 	addNameFlag(command, &network.Cluster)
 	flags.IntVar(&network.Nodes, "nodes", network.Nodes, "number of nodes")
-	flags.StringVar(&config.Uplink, "uplink", "auto", "auto: this machine's own programs reach the underlay by one link in the root network namespace, unless its routes overlap; off: it is left untouched")
+	flags.StringVar(&config.Uplink, "uplink", config.Uplink, "auto: this machine's own programs reach the underlay by one link in the root network namespace, unless its routes overlap; off: it is left untouched")
 	prefixFlag(flags, &network.Underlay, "underlay", "network of the nodes, the laptop and the load balancers")
 	addressFlag(flags, &network.Server, "server-address", "the API server's address on the underlay")
 	addressFlag(flags, &network.Laptop, "laptop-address", "the laptop's address on the underlay")
@@ -58,8 +61,11 @@ returns when the API answers, all nodes are Ready and cluster DNS resolves. What
 	prefixFlag(flags, &network.ServiceCIDR, "service-cidr", "network of the Services' ClusterIPs")
 	flags.Var(&network.NodePorts, "node-ports", "ports for Services of type NodePort")
 	flags.IntVar(&config.APIPort, "api-port", 0, "the API server's port on 127.0.0.1 (default 6443, or the next free one)")
-	flags.StringVar(&config.ClusterDomain, "cluster-domain", "cluster.local", "DNS domain of the cluster")
+	flags.StringVar(&config.ClusterDomain, "cluster-domain", config.ClusterDomain, "DNS domain of the cluster")
 	flags.StringVar(&config.DNSUpstream, "dns-upstream", "", "resolver that cluster DNS asks for names outside the cluster, as HOST:PORT reached from the nodes (default none: such names do not exist)")
+	flags.StringVar((*string)(&config.ProxyMode), "proxy-mode", string(config.ProxyMode), "how the nodes' Service proxies program the kernel: iptables, nftables, ipvs or userspace")
+	flags.StringVar(&config.IPVSScheduler, "ipvs-scheduler", config.IPVSScheduler, "how mode ipvs spreads connections: rr, wrr, lc, wlc, sh, dh, sed, nq, …")
+	flags.StringVar(&config.LoadBalancer, "load-balancer", config.LoadBalancer, "pool: a Service of type LoadBalancer gets an address of its own from --load-balancers, as in a cloud; node: it is reached at the nodes' own addresses, as in k3s and Docker Desktop")
 	flags.Uint64Var(&config.Seed, "seed", 0, "make generated names and addresses the same every time (default 0: they are random)")
 	flags.StringVar(&bundle, "images", defaultBundle(), "bundle of images to load at first")
 	flags.DurationVar(&timeout, "timeout", 2*time.Minute, "how long to wait until everything is ready")

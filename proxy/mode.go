@@ -18,6 +18,9 @@ const (
 	Userspace Mode = "userspace"
 )
 
+// Modes lists all modes, the default first.
+func Modes() []Mode { return []Mode{IPTables, NFTables, IPVS, Userspace} }
+
 // modes are the modes' ways to start and to end.
 var modes = map[Mode]struct {
 	// start makes a backend. What it starts beside, it ends when the context does.

@@ -32,6 +32,8 @@ type Config struct {
 	ClusterCIDR netip.Prefix
 	// Mode is how the kernel is programmed; empty for IPTables.
 	Mode Mode
+	// IPVSScheduler is how mode IPVS spreads connections; empty for rr.
+	IPVSScheduler string
 	// NetNS is the path of the network namespace to program; empty for the process's own.
 	NetNS string
 	// NoLocalhostNodePorts keeps node ports off 127.0.0.1 and the sysctl route_localnet as it is.

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/kubelite/kubelite/cli/lab"
+	"github.com/kubelite/kubelite/proxy"
 )
 
 const (
@@ -38,8 +39,26 @@ type Config struct {
 	ClusterDomain string `json:"clusterDomain"`
 	// DNSUpstream is the resolver that cluster DNS asks for other names, host:port; empty: none.
 	DNSUpstream string `json:"dnsUpstream,omitempty"`
+	// ProxyMode is how the nodes' Service proxies program their kernel, and IPVSScheduler how mode ipvs spreads connections.
+	ProxyMode     proxy.Mode `json:"proxyMode"`
+	IPVSScheduler string     `json:"ipvsScheduler"`
+	// LoadBalancer is where the addresses of Services of type LoadBalancer come from: "pool" (an address of its own for each) or
+	// "node" (the nodes' own addresses).
+	LoadBalancer string `json:"loadBalancer"`
 	// Seed makes names and addresses reproducible; 0: they are random.
 	Seed uint64 `json:"seed,omitempty"`
+}
+
+// DefaultConfig is what `kubelite up` makes when nothing else is asked for.
+func DefaultConfig(network lab.Network) Config {
+	return Config{
+		Network:       network,
+		Uplink:        "auto",
+		ClusterDomain: "cluster.local",
+		ProxyMode:     proxy.IPTables,
+		IPVSScheduler: "rr",
+		LoadBalancer:  "pool",
+	}
 }
 
 // Validate returns everything that is wrong with the settings, flag by flag.
@@ -50,6 +69,12 @@ func (c Config) Validate() error {
 	}
 	if c.APIPort < 0 || c.APIPort > 65535 {
 		failures = append(failures, fmt.Errorf("--api-port %d: use a port from 1 to 65535", c.APIPort))
+	}
+	if modes := proxy.Modes(); !slices.Contains(modes, c.ProxyMode) {
+		failures = append(failures, fmt.Errorf("--proxy-mode %q: use one of %v", c.ProxyMode, modes))
+	}
+	if c.LoadBalancer != "pool" && c.LoadBalancer != "node" {
+		failures = append(failures, fmt.Errorf("--load-balancer %q: use pool or node", c.LoadBalancer))
 	}
 	for _, problem := range validation.IsDNS1123Subdomain(c.ClusterDomain) {
 		failures = append(failures, fmt.Errorf("--cluster-domain %q: %s", c.ClusterDomain, problem))
@@ -118,7 +143,7 @@ func Load(name string) (*Cluster, error) {
 
 // parse reads what save wrote.
 func parse(name string, data []byte) (*Cluster, error) {
-	c := &Cluster{}
+	c := &Cluster{DefaultConfig(lab.Network{})} // an older kubelite wrote less
 	err := json.Unmarshal(data, &c.Config)
 	if err == nil && c.Name() != name {
 		err = fmt.Errorf("it calls the cluster %q", c.Name())

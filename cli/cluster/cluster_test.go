@@ -10,7 +10,9 @@ import (
 )
 
 func testConfig(name string) Config {
-	return Config{Network: lab.DefaultNetwork(name, 2), Uplink: "off", APIPort: 6443, ClusterDomain: "cluster.local"}
+	config := DefaultConfig(lab.DefaultNetwork(name, 2))
+	config.Uplink, config.APIPort = "off", 6443
+	return config
 }
 
 func TestValidateConfig(t *testing.T) {
@@ -27,6 +29,8 @@ func TestValidateConfig(t *testing.T) {
 		{"port too high", func(c *Config) { c.APIPort = 70000 }, "--api-port 70000: use a port from 1 to 65535"},
 		{"port below zero", func(c *Config) { c.APIPort = -1 }, "--api-port -1: use a port from 1 to 65535"},
 		{"uplink", func(c *Config) { c.Uplink = "on" }, `--uplink "on": use auto or off`},
+		{"proxy mode", func(c *Config) { c.ProxyMode = "ebpf" }, `--proxy-mode "ebpf": use one of [iptables nftables ipvs userspace]`},
+		{"load balancer", func(c *Config) { c.LoadBalancer = "cloud" }, `--load-balancer "cloud": use pool or node`},
 		{"domain", func(c *Config) { c.ClusterDomain = "Bad_Domain" }, `--cluster-domain "Bad_Domain": a lowercase RFC 1123 subdomain`},
 		{"resolver", func(c *Config) { c.DNSUpstream = "garbage" }, `--dns-upstream "garbage": write HOST:PORT`},
 		{"resolver's port", func(c *Config) { c.DNSUpstream = "10.0.0.1:0" }, `--dns-upstream "10.0.0.1:0": write HOST:PORT`},

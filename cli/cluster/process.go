@@ -101,6 +101,13 @@ func startedWith(arguments []string) ([]int, error) {
 	return pids, nil
 }
 
+// runsWith says whether the process was started with exactly these arguments after the program's name.
+func runsWith(pid int, arguments []string) bool {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	_, rest, _ := strings.Cut(string(data), "\x00")
+	return err == nil && rest == strings.Join(arguments, "\x00")+"\x00"
+}
+
 // start runs the process detached from this one, in the namespace at path, with its output appended to its log.
 // extra are inherited as file descriptors 3 and on. The returned channel delivers how it ended, if it ends while this process
 // lives. The process has a control group of its own: in this one's, it would end with the login session or the systemd unit of

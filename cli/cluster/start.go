@@ -85,7 +85,7 @@ func (c *Cluster) start(ctx context.Context, executable string, step func(string
 
 // startServer opens the server's two sockets, in this namespace and on the switch, and starts it with them.
 func (c *Cluster) startServer(p process, executable string) (<-chan error, error) {
-	arguments := c.serverArguments()
+	arguments := c.arguments(p.name)
 	if adopted, err := p.adopt(arguments[:4]); adopted || err != nil {
 		return nil, err
 	}
@@ -113,6 +113,16 @@ func (c *Cluster) startServer(p process, executable string) (<-chan error, error
 	return p.start("", executable, arguments, files...)
 }
 
+// arguments are what the process of the name is started with.
+func (c *Cluster) arguments(process string) []string {
+	for _, node := range c.Network.NodeList() {
+		if node.Name == process {
+			return c.agentArguments(node)
+		}
+	}
+	return c.serverArguments()
+}
+
 // serverArguments begins with those that tell this cluster's server from all others.
 func (c *Cluster) serverArguments() []string {
 	arguments := []string{"server",
@@ -124,6 +134,7 @@ func (c *Cluster) serverArguments() []string {
 		"--node-ports", c.Network.NodePorts.String(),
 		"--pod-cidr", c.Network.PodCIDR.String(),
 		"--node-mask", strconv.Itoa(c.Network.NodeMask),
+		"--load-balancer", c.LoadBalancer,
 		"--load-balancers", c.Network.LoadBalancers.String(),
 		"--cluster-domain", c.ClusterDomain,
 		"--dns-address", c.Network.ServiceAddress(10).String(),
@@ -137,11 +148,10 @@ func (c *Cluster) serverArguments() []string {
 	return arguments
 }
 
-// startAgent starts a node's agent in the node's namespace. This process's own namespace is inherited as descriptor 3: image
-// pulls go through it, since a node has no way out.
-func (c *Cluster) startAgent(p process, node lab.Node, executable string) (<-chan error, error) {
+// agentArguments begins with those that tell this node's agent from all others.
+func (c *Cluster) agentArguments(node lab.Node) []string {
 	credentials := c.nodeCredentials(node.Name)
-	arguments := []string{"agent",
+	return []string{"agent",
 		"--kubeconfig", credentials.kubeconfig,
 		"--node-name", node.Name,
 		"--node-ip", node.Address.String(),
@@ -157,7 +167,15 @@ func (c *Cluster) startAgent(p process, node lab.Node, executable string) (<-cha
 		"--pod-cidr", c.Network.PodCIDR.String(),
 		"--cluster-domain", c.ClusterDomain,
 		"--cluster-dns", c.Network.ServiceAddress(10).String(),
+		"--proxy-mode", string(c.ProxyMode),
+		"--ipvs-scheduler", c.IPVSScheduler,
 	}
+}
+
+// startAgent starts a node's agent in the node's namespace. This process's own namespace is inherited as descriptor 3: image
+// pulls go through it, since a node has no way out.
+func (c *Cluster) startAgent(p process, node lab.Node, executable string) (<-chan error, error) {
+	arguments := c.arguments(p.name)
 	if adopted, err := p.adopt(arguments[:3]); adopted || err != nil {
 		return nil, err
 	}

@@ -16,6 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kubelite/kubelite/cli/lab"
+	"github.com/kubelite/kubelite/proxy"
 )
 
 // Status is what `kubelite status` shows.
@@ -24,6 +25,7 @@ type Status struct {
 	Running    bool            `json:"running"` // every process that should run does
 	Server     string          `json:"server"`
 	Kubeconfig string          `json:"kubeconfig"`
+	ProxyMode  proxy.Mode      `json:"proxyMode"`
 	Network    lab.Network     `json:"network"`
 	Nodes      []NodeStatus    `json:"nodes"`
 	Processes  []ProcessStatus `json:"processes"`
@@ -57,6 +59,7 @@ func (c *Cluster) Status(ctx context.Context) (*Status, error) {
 		Running:    true,
 		Server:     c.serverURL(),
 		Kubeconfig: c.Kubeconfig(),
+		ProxyMode:  c.ProxyMode,
 		Network:    c.Network,
 	}
 	counted := map[int]bool{}
@@ -198,6 +201,7 @@ func (s *Status) Print(out io.Writer) error {
 	fmt.Fprintf(table, "load balancers\t%s\n", s.Network.LoadBalancers)
 	fmt.Fprintf(table, "Pods\t%s\n", s.Network.PodCIDR)
 	fmt.Fprintf(table, "Services\t%s, node ports %s\n", s.Network.ServiceCIDR, s.Network.NodePorts)
+	fmt.Fprintf(table, "Service proxy\t%s\n", s.ProxyMode)
 	fmt.Fprintln(table)
 	fmt.Fprintln(table, "NODE\tADDRESS\tPODS\tPOD RANGE\tSTATUS")
 	for _, node := range s.Nodes {

@@ -51,6 +51,9 @@ func Up(ctx context.Context, options UpOptions) (*Cluster, error) {
 	if err := c.endStranded(); err != nil {
 		return nil, err
 	}
+	if err := c.endOutdated(); err != nil {
+		return nil, err
+	}
 	if c.running() {
 		if err := c.addContext(missing); err != nil {
 			return nil, err
@@ -92,7 +95,7 @@ func Up(ctx context.Context, options UpOptions) (*Cluster, error) {
 }
 
 // settle decides on the cluster's settings: those it has, or for a new one those asked for. A cluster whose server never ran is
-// a new one still, and the API server's port may change while the server does not run.
+// a new one still. What may change is changed: how Services are served, and the API server's port while the server does not run.
 func settle(options UpOptions) (*Cluster, error) {
 	wanted := options.Config
 	have, err := Load(wanted.Network.Cluster)
@@ -105,6 +108,11 @@ func settle(options UpOptions) (*Cluster, error) {
 	if options.Asked("api-port") && have.APIPort != wanted.APIPort && have.process("server").pid() == 0 {
 		have.APIPort = wanted.APIPort
 		if have, err = create(have.Config); err != nil {
+			return nil, err
+		}
+	}
+	if changed := have.change(wanted, options.Asked); changed {
+		if err := errors.Join(have.Validate(), have.save()); err != nil {
 			return nil, err
 		}
 	}
@@ -150,6 +158,36 @@ func portsOfOthers(name string) (map[int]bool, error) {
 		}
 	}
 	return ports, nil
+}
+
+// change takes over the settings that an existing cluster may change, of those asked for.
+func (c *Cluster) change(wanted Config, asked func(string) bool) (changed bool) {
+	before := c.Config
+	if asked("proxy-mode") {
+		c.ProxyMode = wanted.ProxyMode
+	}
+	if asked("ipvs-scheduler") {
+		c.IPVSScheduler = wanted.IPVSScheduler
+	}
+	if asked("load-balancer") {
+		c.LoadBalancer = wanted.LoadBalancer
+	}
+	return c.Config != before
+}
+
+// endOutdated ends the processes that were started with other arguments than the cluster's settings ask for now. Pods and rules
+// outlive them.
+func (c *Cluster) endOutdated() error {
+	var outdated []int
+	for _, p := range c.processes() {
+		if pid := p.pid(); pid != 0 && !runsWith(pid, c.arguments(p.name)) {
+			outdated = append(outdated, pid)
+		}
+	}
+	if err := kill(outdated, endTimeout); err != nil {
+		return fmt.Errorf("end processes whose settings changed: %w", err)
+	}
+	return nil
 }
 
 // refuseChanges returns an error if a setting was asked for that the existing cluster does not have.
