@@ -16,6 +16,8 @@ type write struct {
 	object Object
 	// encoded is the object for the disk, without its resourceVersion; nil for a Delete and for volatile resources.
 	encoded []byte
+	// companions are written after this write, if it was let pass. They have none of their own.
+	companions []*write
 
 	item *Item
 	err  error
@@ -27,6 +29,9 @@ const (
 	create verb = iota
 	update
 	remove
+	// set and drop are what companions do: they take what is there as it is.
+	set
+	drop
 )
 
 // batch is a set of writes that become visible together. Each write sees the ones before it.
@@ -59,7 +64,7 @@ func (b *batch) check(w *write) (previous *Item, err error) {
 	switch {
 	case w.verb == create && found:
 		return nil, keyError(w.key, ErrExists)
-	case w.verb == create:
+	case w.verb == create, w.verb == set && !found, w.verb == drop && !found:
 		return nil, nil
 	case !found:
 		return nil, keyError(w.key, ErrNotFound)
@@ -72,23 +77,23 @@ func (b *batch) check(w *write) (previous *Item, err error) {
 // apply does one write that check let pass, at a revision.
 func (b *batch) apply(w *write, previous *Item, revision uint64) {
 	object := w.object
-	if w.verb == remove {
+	if w.verb == remove || w.verb == drop {
 		object = previous.Object.DeepCopyObject().(Object)
 	}
 	object.SetResourceVersion(strconv.FormatUint(revision, 10))
 	w.item = &Item{Key: w.key, Revision: revision, Object: object}
 	event := Event{Revision: revision, Item: w.item, Previous: previous}
 	tree := b.index(w.key.Resource)
-	switch w.verb {
-	case create:
-		event.Type = Added
-		tree.ReplaceOrInsert(w.item)
-	case update:
-		event.Type = Modified
-		tree.ReplaceOrInsert(w.item)
-	case remove:
+	switch {
+	case w.verb == remove, w.verb == drop:
 		event.Type = Deleted
 		tree.Delete(w.item)
+	case previous == nil:
+		event.Type = Added
+		tree.ReplaceOrInsert(w.item)
+	default:
+		event.Type = Modified
+		tree.ReplaceOrInsert(w.item)
 	}
 	b.events = append(b.events, event)
 }

@@ -157,7 +157,7 @@ func (c *committer) gather(first *request) []*request {
 
 // do commits one batch and answers everyone in it.
 func (c *committer) do(requests []*request) {
-	ceilingErr := c.ensureCeiling(len(requests))
+	ceilingErr := c.ensureCeiling(revisionsFor(requests))
 	b := c.lane.begin()
 	var changed []*write
 	for _, r := range requests {
@@ -165,9 +165,7 @@ func (c *committer) do(requests []*request) {
 			r.err = ceilingErr
 			continue
 		}
-		if c.applyTo(b, r.write, ceilingErr) {
-			changed = append(changed, r.write)
-		}
+		changed = append(changed, c.applyTo(b, r.write, ceilingErr)...)
 	}
 	if err := c.persist(changed); err != nil {
 		c.lane.abandon()
@@ -185,19 +183,44 @@ func (c *committer) do(requests []*request) {
 	}
 }
 
-func (c *committer) applyTo(b *batch, w *write, ceilingErr error) (changed bool) {
+// revisionsFor is how many revisions a batch takes at most.
+func revisionsFor(requests []*request) int {
+	count := 0
+	for _, r := range requests {
+		if r.write != nil {
+			count += 1 + len(r.write.companions)
+		}
+	}
+	return count
+}
+
+// applyTo does a write and its companions, or says in the write why not. It returns what changed.
+func (c *committer) applyTo(b *batch, w *write, ceilingErr error) (changed []*write) {
 	previous, err := b.check(w)
 	if err != nil {
 		w.err = err
-		return false
+		return nil
 	}
-	revision, ok, _ := c.revisions.next()
-	if !ok {
-		w.err = keyError(w.key, ceilingErr)
-		return false
+	revisions := make([]uint64, 1+len(w.companions))
+	for i := range revisions {
+		revision, ok, _ := c.revisions.next()
+		if !ok {
+			w.err = keyError(w.key, ceilingErr)
+			return nil
+		}
+		revisions[i] = revision
 	}
-	b.apply(w, previous, revision)
-	return true
+	b.apply(w, previous, revisions[0])
+	changed = append(changed, w)
+	for i, companion := range w.companions {
+		before, _ := b.check(companion) // a companion is never refused
+		if before == nil && companion.verb == drop {
+			continue
+		}
+		b.apply(companion, before, revisions[i+1])
+		changed = append(changed, companion)
+	}
+	return changed
 }
 
 func (c *committer) persist(changed []*write) error {

@@ -9,6 +9,8 @@
 //	Create ─► queue ─► committer: check against newest ─► one bbolt transaction, one sync ─► index, history ─► answer
 //	                   (a batch of all waiting writes)                                          └─► watchers
 //
+// A write may have Companions that share its transaction: a Service and its IPAddresses.
+//
 // Nothing is visible before it is durable, and nothing is acknowledged before it is visible. Volatile resources take
 // the same way in the caller's goroutine, without the queue and the disk.
 //
