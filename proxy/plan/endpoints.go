@@ -15,6 +15,7 @@ type candidate struct {
 	serving     bool
 	terminating bool
 	local       bool
+	elsewhere   bool
 }
 
 // endpointsOf collects the endpoints of one Service port from its slices, sorted, each address and port once. A slice's
@@ -46,6 +47,7 @@ func endpointsOf(port *corev1.ServicePort, endpointSlices []*discoveryv1.Endpoin
 				serving:     conditions.Serving == nil && ready || conditions.Serving != nil && *conditions.Serving,
 				terminating: conditions.Terminating != nil && *conditions.Terminating,
 				local:       endpoint.NodeName != nil && *endpoint.NodeName == node.Name,
+				elsewhere:   endpoint.NodeName != nil && *endpoint.NodeName != node.Name,
 			})
 		}
 	}
@@ -112,6 +114,9 @@ func categorize(port *Port, all []candidate) {
 	for _, c := range all {
 		if c.serving && !slices.Contains(reachable, c.Endpoint) {
 			port.Draining = append(port.Draining, c.Endpoint)
+		}
+		if !c.elsewhere && !slices.Contains(port.Hairpin, c.Addr()) && slices.Contains(reachable, c.Endpoint) {
+			port.Hairpin = append(port.Hairpin, c.Addr())
 		}
 	}
 }

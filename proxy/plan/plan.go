@@ -60,6 +60,9 @@ type Port struct {
 	Local   []Endpoint
 	// Draining are endpoints that get no new connections but may still answer those they have.
 	Draining []Endpoint
+	// Hairpin are the addresses of the reachable endpoints that may be on this node, because their slices say so or do not say where
+	// they are: a connection from one of them that is sent to itself must be masqueraded, or it would answer itself directly.
+	Hairpin []netip.Addr
 }
 
 // Endpoint is where connections end: a Pod's address and port.
