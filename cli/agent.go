@@ -19,7 +19,7 @@ import (
 
 // newAgentCommand is `kubelite agent`: a node's agent, its Service proxy and its load-balancer announcer in one process.
 func newAgentCommand() *cobra.Command {
-	config := nodeagent.Config{ClusterCIDR: lab.DefaultNetwork("", 1).PodCIDR}
+	config := nodeagent.Config{ClusterCIDRs: lab.DefaultNetwork("", 1).PodCIDRs()}
 	var kubeconfig string
 	var dnsAddress netip.Addr
 	served := proxy.Config{Mode: proxy.IPTables}
@@ -35,7 +35,7 @@ func newAgentCommand() *cobra.Command {
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
 			setLogLevel(verbose)
-			if kubeconfig == "" || config.NodeName == "" || !config.NodeIP.IsValid() || config.ClientCAFile == "" {
+			if kubeconfig == "" || config.NodeName == "" || len(config.NodeIPs) == 0 || config.ClientCAFile == "" {
 				return errors.New("--kubeconfig, --client-ca-file, --node-name and --node-ip are needed: `kubelite node credentials` makes the files")
 			}
 			access, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
@@ -51,7 +51,7 @@ func newAgentCommand() *cobra.Command {
 	}
 	flags := command.Flags()
 	flags.StringVar(&config.NodeName, "node-name", "", "name of the node")
-	addressFlag(flags, &config.NodeIP, "node-ip", "address of the node; the agent listens on it")
+	addressesFlag(flags, &config.NodeIPs, "node-ip", "address of the node, on which the agent listens, and in a dual-stack cluster its IPv6 address after it")
 	flags.StringVar(&kubeconfig, "kubeconfig", "", "the node's kubeconfig")
 	flags.StringVar(&config.TLSCertFile, "tls-cert-file", "", "certificate that the agent shows to the API server (default one of its own)")
 	flags.StringVar(&config.TLSKeyFile, "tls-private-key-file", "", "its key")
@@ -63,7 +63,7 @@ func newAgentCommand() *cobra.Command {
 	flags.StringVar(&config.NetNSPrefix, "netns-prefix", "", "what the names of Pods' network namespaces begin with (default kubelite-NODE)")
 	flags.StringVar(&config.CgroupParent, "cgroup-parent", "", "control group of the Pods (default /kubelite/NODE)")
 	flags.StringVar(&config.PullNetNS, "pull-netns", "", "path of the network namespace from which registries are reached (default this one)")
-	prefixFlag(flags, &config.ClusterCIDR, "pod-cidr", "network of all Pods")
+	prefixesFlag(flags, &config.ClusterCIDRs, "pod-cidr", "network of all Pods, and in a dual-stack cluster the IPv6 one after it")
 	flags.StringVar(&config.ClusterDomain, "cluster-domain", "cluster.local", "DNS domain of the cluster")
 	addressFlag(flags, &dnsAddress, "cluster-dns", "ClusterIP of cluster DNS (default 10.96.0.10)")
 	flags.IntVar(&config.MaxPods, "max-pods", 110, "how many Pods the node takes")
@@ -75,7 +75,7 @@ func newAgentCommand() *cobra.Command {
 
 // runAgent runs the agent, with a proxy that serves as it is told and an announcer.
 func runAgent(ctx context.Context, config nodeagent.Config, served proxy.Config) error {
-	underlay, err := interfaceOf(config.NodeIP)
+	underlay, err := interfaceOf(config.NodeIPs[0])
 	if err != nil {
 		return err
 	}
@@ -83,8 +83,8 @@ func runAgent(ctx context.Context, config nodeagent.Config, served proxy.Config)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return nodeagent.Run(ctx, config) })
 	group.Go(func() error {
-		served.RestConfig, served.NodeName, served.NodeIPs = config.Rest, config.NodeName, []netip.Addr{config.NodeIP}
-		served.ClusterCIDR = config.ClusterCIDR
+		served.RestConfig, served.NodeName, served.NodeIPs = config.Rest, config.NodeName, config.NodeIPs
+		served.ClusterCIDR = config.ClusterCIDRs[0]
 		return proxy.Run(ctx, served)
 	})
 	group.Go(func() error {

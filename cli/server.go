@@ -31,6 +31,8 @@ type serverFlags struct {
 	advertise  string
 	agents     string
 	network    lab.Network
+	services   []netip.Prefix // networks of ClusterIPs
+	pods       []netip.Prefix // networks of Pods
 	domain     string
 	dnsAddress netip.Addr
 	upstreams  []string
@@ -42,6 +44,7 @@ type serverFlags struct {
 // newServerCommand is `kubelite server`: the API server, the controllers and the scheduler in one process.
 func newServerCommand() *cobra.Command {
 	f := serverFlags{network: lab.DefaultNetwork("", 1)}
+	f.services, f.pods = f.network.ServiceCIDRs(), f.network.PodCIDRs()
 	f.dnsAddress = f.network.ServiceAddress(10)
 	command := &cobra.Command{
 		Use:   "server",
@@ -63,9 +66,9 @@ administrator's kubeconfig where --write-kubeconfig says. "kubelite node credent
 	flags.IntVar(&f.listenFDs, "listen-fds", 0, "number of listening sockets inherited as file descriptors 3 and on; --listen is ignored then")
 	flags.StringVar(&f.advertise, "advertise-address", "", "HOST:PORT by which Pods reach the API server (default the first of --listen)")
 	flags.StringVar(&f.agents, "agents-netns", "", "path of the network namespace from which agents are reached (default this one)")
-	prefixFlag(flags, &f.network.ServiceCIDR, "service-cidr", "network of the Services' ClusterIPs")
+	prefixesFlag(flags, &f.services, "service-cidr", "network of the Services' ClusterIPs, and in a dual-stack cluster the IPv6 one after it")
 	flags.Var(&f.network.NodePorts, "node-ports", "ports for Services of type NodePort")
-	prefixFlag(flags, &f.network.PodCIDR, "pod-cidr", "network of the Pods")
+	prefixesFlag(flags, &f.pods, "pod-cidr", "network of the Pods, and in a dual-stack cluster the IPv6 one after it")
 	flags.IntVar(&f.network.NodeMask, "node-mask", f.network.NodeMask, "prefix length of a node's part of --pod-cidr")
 	flags.StringVar(&f.balancer, "load-balancer", "pool", "pool: a Service of type LoadBalancer gets an address of its own from --load-balancers; node: it is reached at the nodes' own addresses")
 	flags.Var(&f.network.LoadBalancers, "load-balancers", "addresses for Services of type LoadBalancer")
@@ -106,7 +109,7 @@ func runServer(ctx context.Context, f serverFlags) error {
 		return controllers.Run(ctx, controllers.Config{
 			RestConfig:       access,
 			RootCA:           authority.CertificatePEM(),
-			ClusterCIDR:      f.network.PodCIDR,
+			ClusterCIDRs:     f.pods,
 			NodeMask:         f.network.NodeMask,
 			LoadBalancerPool: controllers.AddressRange(f.network.LoadBalancers),
 		})
@@ -128,7 +131,7 @@ func runServer(ctx context.Context, f serverFlags) error {
 func (f serverFlags) apiserverConfig() (apiserver.Config, error) {
 	config := apiserver.Config{
 		DataDir:       f.dataDir,
-		ServiceCIDR:   f.network.ServiceCIDR,
+		ServiceCIDR:   f.services[0],
 		NodePortFirst: f.network.NodePorts.First,
 		NodePortLast:  f.network.NodePorts.Last,
 		ClusterDomain: f.domain,

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -59,6 +60,7 @@ flag. Pods and open connections go on, but for connections through mode userspac
 	prefixFlag(flags, &network.PodCIDR, "pod-cidr", "network of the Pods")
 	flags.IntVar(&network.NodeMask, "node-mask", network.NodeMask, "prefix length of a node's part of --pod-cidr")
 	prefixFlag(flags, &network.ServiceCIDR, "service-cidr", "network of the Services' ClusterIPs")
+	flags.BoolVar(&network.DualStack, "dual-stack", false, "give nodes, Pods and Services IPv6 addresses beside those of IPv4")
 	flags.Var(&network.NodePorts, "node-ports", "ports for Services of type NodePort")
 	flags.IntVar(&config.APIPort, "api-port", 0, "the API server's port on 127.0.0.1 (default 6443, or the next free one)")
 	flags.StringVar(&config.ClusterDomain, "cluster-domain", config.ClusterDomain, "DNS domain of the cluster")
@@ -128,6 +130,49 @@ func up(ctx context.Context, out io.Writer, options cluster.UpOptions) error {
 // prefixFlag makes a network a flag.
 func prefixFlag(flags *pflag.FlagSet, prefix *netip.Prefix, name, usage string) {
 	flags.TextVar(prefix, name, *prefix, usage)
+}
+
+// prefixesFlag makes networks a flag: one, or one of each address family.
+func prefixesFlag(flags *pflag.FlagSet, prefixes *[]netip.Prefix, name, usage string) {
+	flags.Var(&listFlag[netip.Prefix]{prefixes, "NETWORK[,NETWORK]", netip.ParsePrefix}, name, usage)
+}
+
+// addressesFlag makes addresses a flag: one, or one of each address family.
+func addressesFlag(flags *pflag.FlagSet, addresses *[]netip.Addr, name, usage string) {
+	flags.Var(&listFlag[netip.Addr]{addresses, "ADDRESS[,ADDRESS]", netip.ParseAddr}, name, usage)
+}
+
+// listFlag is a flag whose value is a comma-separated list.
+type listFlag[T fmt.Stringer] struct {
+	list  *[]T
+	kind  string // the flag's placeholder
+	parse func(string) (T, error)
+}
+
+func (f *listFlag[T]) Type() string { return f.kind }
+
+func (f *listFlag[T]) String() string {
+	if f.list == nil { // as pflag makes one to learn what no value looks like
+		return ""
+	}
+	texts := make([]string, len(*f.list))
+	for i, element := range *f.list {
+		texts[i] = element.String()
+	}
+	return strings.Join(texts, ",")
+}
+
+func (f *listFlag[T]) Set(text string) error {
+	var list []T
+	for part := range strings.SplitSeq(text, ",") {
+		element, err := f.parse(strings.TrimSpace(part))
+		if err != nil {
+			return err
+		}
+		list = append(list, element)
+	}
+	*f.list = list
+	return nil
 }
 
 // addressFlag makes an address a flag.

@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -43,9 +44,10 @@ type Config struct {
 	RestConfig *rest.Config
 	// RootCA is the certificate authority of the API server in PEM, published in every namespace.
 	RootCA []byte
-	// ClusterCIDR is the range of all Pods; each node gets a range with the mask NodeMask of it.
-	ClusterCIDR netip.Prefix
-	NodeMask    int
+	// ClusterCIDRs are the ranges of all Pods: one of IPv4, of which each node gets a range with the mask NodeMask, and in a
+	// dual-stack cluster one of IPv6, of which each node gets a /64.
+	ClusterCIDRs []netip.Prefix
+	NodeMask     int
 	// LoadBalancerPool is where Services of type LoadBalancer get their addresses from.
 	LoadBalancerPool AddressRange
 }
@@ -92,9 +94,20 @@ func Run(ctx context.Context, config Config) error {
 	return nil
 }
 
+func nodeRanges(config Config) (nodeipam.Ranges, error) {
+	if len(config.ClusterCIDRs) == 0 {
+		return nodeipam.Ranges{}, errors.New("run controllers: ClusterCIDRs is needed")
+	}
+	ranges, err := nodeipam.NewRanges(config.ClusterCIDRs[0], config.NodeMask)
+	if err != nil || len(config.ClusterCIDRs) == 1 {
+		return ranges, err
+	}
+	return ranges.WithIPv6(config.ClusterCIDRs[1])
+}
+
 // setUp makes all controllers over the factory, which it does not start.
 func setUp(ctx context.Context, config Config, connected clients, kinds *served.Kinds, factory informers.SharedInformerFactory) ([]controller, error) {
-	ranges, err := nodeipam.NewRanges(config.ClusterCIDR, config.NodeMask)
+	ranges, err := nodeRanges(config)
 	if err != nil {
 		return nil, err
 	}

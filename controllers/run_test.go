@@ -68,7 +68,7 @@ func testConfig(config *rest.Config) Config {
 	return Config{
 		RestConfig:       config,
 		RootCA:           config.CAData,
-		ClusterCIDR:      netip.MustParsePrefix("10.244.0.0/16"),
+		ClusterCIDRs:     []netip.Prefix{netip.MustParsePrefix("10.244.0.0/16")},
 		NodeMask:         24,
 		LoadBalancerPool: AddressRange{netip.MustParseAddr("192.168.1.200"), netip.MustParseAddr("192.168.1.250")},
 	}

@@ -38,7 +38,7 @@ func serverCertificate(config Config) (tls.Certificate, error) {
 }
 
 func usable(pair tls.Certificate, config Config) bool {
-	return pair.Leaf != nil && pair.Leaf.VerifyHostname(config.NodeIP.String()) == nil && time.Until(pair.Leaf.NotAfter) > certificateLife/5
+	return pair.Leaf != nil && pair.Leaf.VerifyHostname(config.NodeIPs[0].String()) == nil && time.Until(pair.Leaf.NotAfter) > certificateLife/5
 }
 
 func selfSign(certFile, keyFile string, config Config) error {
@@ -54,7 +54,7 @@ func selfSign(certFile, keyFile string, config Config) error {
 		SerialNumber: serial, Subject: pkix.Name{CommonName: config.NodeName},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(certificateLife),
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-		DNSNames: []string{config.NodeName}, IPAddresses: []net.IP{config.NodeIP.AsSlice()},
+		DNSNames: []string{config.NodeName}, IPAddresses: []net.IP{config.NodeIPs[0].AsSlice()},
 	}
 	certificate, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {

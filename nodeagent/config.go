@@ -13,7 +13,7 @@ import (
 // Config is what an agent needs to know. Fields without a default must be set.
 type Config struct {
 	NodeName   string
-	NodeIP     netip.Addr        // the node's address on the underlay; the agent listens on it
+	NodeIPs    []netip.Addr      // the node's addresses on the underlay: one of IPv4, on which the agent listens, and perhaps one of IPv6
 	NodeLabels map[string]string // beside those of Kubernetes; nil: none
 	Rest       *rest.Config      // of the identity system:node:NAME
 
@@ -25,12 +25,12 @@ type Config struct {
 	ClientCAFile  string // PEM: who signs the API server's client certificate
 	TLSCertFile   string // PEM, the server's; default: one that is made and kept in RootDir/pki
 	TLSKeyFile    string
-	PullNetNS     string       // path of the network namespace from which registries are reached; empty: the agent's own
-	MaxPods       int          // default 110
-	ClusterDNS    []netip.Addr // default 10.96.0.10
-	ClusterDomain string       // default cluster.local
-	ResolvConf    string       // the node's own, for dnsPolicy Default; default /etc/resolv.conf
-	ClusterCIDR   netip.Prefix // of all Pods; default 10.244.0.0/16
+	PullNetNS     string         // path of the network namespace from which registries are reached; empty: the agent's own
+	MaxPods       int            // default 110
+	ClusterDNS    []netip.Addr   // default 10.96.0.10
+	ClusterDomain string         // default cluster.local
+	ResolvConf    string         // the node's own, for dnsPolicy Default; default /etc/resolv.conf
+	ClusterCIDRs  []netip.Prefix // of all Pods, one a family; default 10.244.0.0/16
 
 	Underlay string // the interface to other nodes; default eth0
 
@@ -43,7 +43,7 @@ func (c Config) withDefaults() (Config, error) {
 	switch {
 	case c.NodeName == "":
 		return c, errors.New("nodeagent: no node name")
-	case !c.NodeIP.IsValid():
+	case len(c.NodeIPs) == 0:
 		return c, fmt.Errorf("nodeagent: node %s has no address", c.NodeName)
 	case c.Rest == nil:
 		return c, errors.New("nodeagent: no API server")
@@ -62,10 +62,19 @@ func (c Config) withDefaults() (Config, error) {
 	if len(c.ClusterDNS) == 0 {
 		c.ClusterDNS = []netip.Addr{netip.AddrFrom4([4]byte{10, 96, 0, 10})}
 	}
-	if !c.ClusterCIDR.IsValid() {
-		c.ClusterCIDR = netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 244, 0, 0}), 16)
+	if len(c.ClusterCIDRs) == 0 {
+		c.ClusterCIDRs = []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 244, 0, 0}), 16)}
 	}
 	return c, nil
+}
+
+// nodeIPs are NodeIPs as the API has them.
+func (c Config) nodeIPs() []string {
+	addresses := make([]string, len(c.NodeIPs))
+	for i, address := range c.NodeIPs {
+		addresses[i] = address.String()
+	}
+	return addresses
 }
 
 func (c Config) podDir() string    { return filepath.Join(c.RootDir, "pods") }

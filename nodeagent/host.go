@@ -54,7 +54,7 @@ func openHost(config Config) (backend, error) {
 	}
 	return &host{
 		config: config, version: version, images: imageStore{store, images.PullOptions{NetNS: config.PullNetNS}},
-		network: network.New(network.Config{StateDir: filepath.Join(config.RootDir, "network"), ClusterCIDR: config.ClusterCIDR, Underlay: config.Underlay}),
+		network: network.New(network.Config{StateDir: filepath.Join(config.RootDir, "network"), ClusterCIDRs: config.ClusterCIDRs, Underlay: config.Underlay}),
 	}, nil
 }
 
@@ -71,8 +71,8 @@ func runcVersion(path string) (string, error) {
 func (h *host) Version() string     { return h.version }
 func (h *host) Images() pods.Images { return h.images }
 
-func (h *host) Start(ctx context.Context, podCIDR netip.Prefix) (runtime.Runtime, error) {
-	if err := h.network.Setup(podCIDR); err != nil {
+func (h *host) Start(ctx context.Context, podCIDRs []netip.Prefix) (runtime.Runtime, error) {
+	if err := h.network.Setup(podCIDRs...); err != nil {
 		return nil, err
 	}
 	machine, err := runtime.New(runtime.Config{

@@ -33,7 +33,8 @@ const (
 type node struct {
 	client   kubernetes.Interface
 	recorder record.EventRecorder
-	name, ip string
+	name     string
+	ips      []string
 	port     int32
 	labels   map[string]string
 	machine  machine
@@ -49,7 +50,7 @@ func newNode(client kubernetes.Interface, recorder record.EventRecorder, config 
 	labels := map[string]string{v1.LabelHostname: config.NodeName, v1.LabelOSStable: "linux", v1.LabelArchStable: runtime.GOARCH}
 	maps.Copy(labels, config.NodeLabels)
 	return &node{
-		client: client, recorder: recorder, name: config.NodeName, ip: config.NodeIP.String(), port: int32(config.Port), labels: labels, machine: machine,
+		client: client, recorder: recorder, name: config.NodeName, ips: config.nodeIPs(), port: int32(config.Port), labels: labels, machine: machine,
 		notReady: "container runtime network not ready: the node has no podCIDR yet", wake: make(chan struct{}, 1),
 	}
 }
@@ -114,7 +115,7 @@ func (n *node) write(ctx context.Context) error {
 	object, err := n.client.CoreV1().Nodes().Get(ctx, n.name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		fresh := &v1.Node{ObjectMeta: metav1.ObjectMeta{Name: n.name, Labels: n.labels}}
-		fresh.Status = nodeStatus(fresh.Status, n.machine, n.name, n.ip, n.port, reason, time.Now())
+		fresh.Status = nodeStatus(fresh.Status, n.machine, n.name, n.ips, n.port, reason, time.Now())
 		if _, err := n.client.CoreV1().Nodes().Create(ctx, fresh, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
 			return fmt.Errorf("register node %s: %w", n.name, err)
 		}
@@ -132,7 +133,7 @@ func (n *node) write(ctx context.Context) error {
 		return nil // a node that is not ready has no ready Pods; those of a killed agent have been serving all the time
 	}
 	before, after := &v1.Node{Status: object.Status}, &v1.Node{}
-	after.Status = nodeStatus(object.Status, n.machine, n.name, n.ip, n.port, reason, time.Now())
+	after.Status = nodeStatus(object.Status, n.machine, n.name, n.ips, n.port, reason, time.Now())
 	if err := n.patch(ctx, before, after, "status"); err != nil {
 		return err
 	}

@@ -40,9 +40,9 @@ func TestRoutesTo(t *testing.T) {
 func TestNodeStatusKeepsWhatIsOthers(t *testing.T) {
 	now := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 	before := v1.NodeStatus{Conditions: []v1.NodeCondition{{Type: v1.NodeNetworkUnavailable, Status: v1.ConditionFalse}}}
-	first := nodeStatus(before, machine{}, "node-1", "192.168.1.2", 10250, "no podCIDR", now)
-	second := nodeStatus(first, machine{}, "node-1", "192.168.1.2", 10250, "", now.Add(time.Minute))
-	third := nodeStatus(second, machine{}, "node-1", "192.168.1.2", 10250, "", now.Add(time.Hour))
+	first := nodeStatus(before, machine{}, "node-1", []string{"192.168.1.2"}, 10250, "no podCIDR", now)
+	second := nodeStatus(first, machine{}, "node-1", []string{"192.168.1.2"}, 10250, "", now.Add(time.Minute))
+	third := nodeStatus(second, machine{}, "node-1", []string{"192.168.1.2"}, 10250, "", now.Add(time.Hour))
 	var lines []string
 	for _, status := range []v1.NodeStatus{first, second, third} {
 		for _, condition := range status.Conditions {
@@ -97,10 +97,10 @@ func (m *noMachine) Version() string     { return "runc://0" }
 func (m *noMachine) Images() pods.Images { return imageStore{} }
 func (m *noMachine) Close() error        { return nil }
 
-func (m *noMachine) Start(_ context.Context, network netip.Prefix) (runtime.Runtime, error) {
+func (m *noMachine) Start(_ context.Context, networks []netip.Prefix) (runtime.Runtime, error) {
 	m.mutex.Lock()
 	defer m.mutex.Unlock()
-	m.started = append(m.started, network)
+	m.started = append(m.started, networks[0])
 	if len(m.started) <= m.refuse {
 		return nil, fmt.Errorf("no network")
 	}
@@ -131,7 +131,7 @@ func testConfig(t *testing.T) Config {
 	port := listener.Addr().(*net.TCPAddr).Port
 	listener.Close()
 	config := Config{
-		NodeName: "node-1", NodeIP: netip.MustParseAddr("127.0.0.1"), Port: port, MaxPods: 110,
+		NodeName: "node-1", NodeIPs: []netip.Addr{netip.MustParseAddr("127.0.0.1")}, Port: port, MaxPods: 110,
 		RootDir: filepath.Join(folder, "root"), RunDir: filepath.Join(folder, "run"), ImagesDir: filepath.Join(folder, "images"),
 		ClientCAFile: filepath.Join(folder, "ca.crt"),
 	}

@@ -9,11 +9,15 @@ import (
 
 // nodeStatus is the status that the node should have; pure. notReady says why Pods cannot run, empty: they can. Conditions of others
 // (NetworkUnavailable) are kept, and heartbeat times are refreshed.
-func nodeStatus(before v1.NodeStatus, machine machine, name, ip string, port int32, notReady string, now time.Time) v1.NodeStatus {
+func nodeStatus(before v1.NodeStatus, machine machine, name string, ips []string, port int32, notReady string, now time.Time) v1.NodeStatus {
 	status := *before.DeepCopy()
 	status.Capacity, status.Allocatable = machine.capacity.DeepCopy(), machine.capacity.DeepCopy()
 	status.NodeInfo = machine.info
-	status.Addresses = []v1.NodeAddress{{Type: v1.NodeInternalIP, Address: ip}, {Type: v1.NodeHostName, Address: name}}
+	status.Addresses = nil
+	for _, ip := range ips {
+		status.Addresses = append(status.Addresses, v1.NodeAddress{Type: v1.NodeInternalIP, Address: ip})
+	}
+	status.Addresses = append(status.Addresses, v1.NodeAddress{Type: v1.NodeHostName, Address: name})
 	status.DaemonEndpoints.KubeletEndpoint.Port = port
 	at := metav1.NewTime(now).Rfc3339Copy()
 	set := func(kind v1.NodeConditionType, value v1.ConditionStatus, reason, message string) {

@@ -13,22 +13,30 @@ func routesTo(nodes []*v1.Node, self string) map[netip.Prefix]netip.Addr {
 		if node.Name == self {
 			continue
 		}
-		network, hasNetwork := podCIDR(node)
-		for _, address := range node.Status.Addresses {
-			if address.Type != v1.NodeInternalIP || !hasNetwork {
-				continue
-			}
-			if gateway, err := netip.ParseAddr(address.Address); err == nil && gateway.Is4() {
-				routes[network] = gateway
-				break
+		for _, network := range podCIDRs(node) {
+			for _, address := range node.Status.Addresses {
+				gateway, err := netip.ParseAddr(address.Address)
+				if address.Type == v1.NodeInternalIP && err == nil && gateway.Is4() == network.Addr().Is4() {
+					routes[network] = gateway
+					break
+				}
 			}
 		}
 	}
 	return routes
 }
 
-// podCIDR is the node's Pod network, if it has one.
-func podCIDR(node *v1.Node) (netip.Prefix, bool) {
-	network, err := netip.ParsePrefix(node.Spec.PodCIDR)
-	return network.Masked(), err == nil
+// podCIDRs are the node's Pod networks, the one of IPv4 first; none if it has none yet.
+func podCIDRs(node *v1.Node) []netip.Prefix {
+	texts := node.Spec.PodCIDRs
+	if len(texts) == 0 {
+		texts = []string{node.Spec.PodCIDR}
+	}
+	var networks []netip.Prefix
+	for _, text := range texts {
+		if network, err := netip.ParsePrefix(text); err == nil {
+			networks = append(networks, network.Masked())
+		}
+	}
+	return networks
 }

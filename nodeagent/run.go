@@ -73,8 +73,8 @@ type agent struct {
 
 	nodes     *mirror.Mirror // all of them
 	services  *mirror.Mirror
-	podCIDR   chan netip.Prefix // of one place: as soon as it is known
-	routes    chan struct{}     // of one place: nodes have changed
+	podCIDRs  chan []netip.Prefix // of one place: as soon as it is known
+	routes    chan struct{}       // of one place: nodes have changed
 	listener  net.Listener
 	clientCAs *x509.CertPool
 	failed    chan error
@@ -134,17 +134,17 @@ func prepare(ctx context.Context, config Config, client kubernetes.Interface, ba
 	if err != nil {
 		return nil, err
 	}
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort(config.NodeIP.String(), strconv.Itoa(config.Port)))
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort(config.NodeIPs[0].String(), strconv.Itoa(config.Port)))
 	if err != nil {
 		return nil, fmt.Errorf("open the agent's port: %w", err)
 	}
 	return &agent{
 		Config: config, client: client, backend: backend, machine: machine, clientCAs: pool, listener: listener,
-		podCIDR: make(chan netip.Prefix, 1), routes: make(chan struct{}, 1), failed: make(chan error, 2),
+		podCIDRs: make(chan []netip.Prefix, 1), routes: make(chan struct{}, 1), failed: make(chan error, 2),
 	}, nil
 }
 
-// nodeChanged takes a node that came, changed or went: this one for its podCIDR, the others for routes.
+// nodeChanged takes a node that came, changed or went: this one for its podCIDRs, the others for routes.
 func (a *agent) nodeChanged(node *v1.Node) {
 	if node.Name == a.NodeName {
 		current, exists, err := a.nodes.Objects().Get(node)
@@ -152,9 +152,9 @@ func (a *agent) nodeChanged(node *v1.Node) {
 			a.node.observe(nil)
 		} else {
 			a.node.observe(current.(*v1.Node))
-			if network, known := podCIDR(current.(*v1.Node)); known {
+			if networks := podCIDRs(current.(*v1.Node)); len(networks) > 0 {
 				select {
-				case a.podCIDR <- network:
+				case a.podCIDRs <- networks:
 				default:
 				}
 			}
@@ -208,14 +208,14 @@ func objectsOf[T any](mirror *mirror.Mirror) []T {
 
 // startRuntime waits for the node's Pod network and readies it; it tries until it succeeds or ctx is done.
 func (a *agent) startRuntime(ctx context.Context) runtime.Runtime {
-	var network netip.Prefix
+	var networks []netip.Prefix
 	select {
 	case <-ctx.Done():
 		return nil
-	case network = <-a.podCIDR:
+	case networks = <-a.podCIDRs:
 	}
 	for pause := 200 * time.Millisecond; ; pause = min(2*pause, 10*time.Second) {
-		runtime, err := a.backend.Start(ctx, network)
+		runtime, err := a.backend.Start(ctx, networks)
 		if err == nil {
 			return runtime
 		}
@@ -267,7 +267,7 @@ func (a *agent) newLoop(ctx context.Context, runtime runtime.Runtime) *pods.Loop
 		Volumes:  volumes.New(volumes.Config{Client: a.client, Objects: references, Dir: a.podDir(), RunDir: a.volumeDir()}),
 		Prober:   prober.New(execProbe(runtime)),
 		Services: func() []*v1.Service { return objectsOf[*v1.Service](a.services) },
-		NodeName: a.NodeName, NodeIP: a.NodeIP.String(), PodDir: a.podDir(), LogDir: a.logDir(),
+		NodeName: a.NodeName, NodeIPs: a.nodeIPs(), PodDir: a.podDir(), LogDir: a.logDir(),
 		DNS:         pods.DNS{Servers: servers, Domain: a.ClusterDomain, HostConfig: a.ResolvConf},
 		Allocatable: a.machine.capacity, MemoryCapacity: a.machine.capacity.Memory().Value(),
 	})

@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -130,9 +132,9 @@ func (c *Cluster) serverArguments() []string {
 		"--listen-fds", "2",
 		"--advertise-address", net.JoinHostPort(c.Network.Server.String(), strconv.Itoa(serverPort)),
 		"--agents-netns", c.Network.SwitchNetNS(),
-		"--service-cidr", c.Network.ServiceCIDR.String(),
+		"--service-cidr", commaSeparated(c.Network.ServiceCIDRs()),
 		"--node-ports", c.Network.NodePorts.String(),
-		"--pod-cidr", c.Network.PodCIDR.String(),
+		"--pod-cidr", commaSeparated(c.Network.PodCIDRs()),
 		"--node-mask", strconv.Itoa(c.Network.NodeMask),
 		"--load-balancer", c.LoadBalancer,
 		"--load-balancers", c.Network.LoadBalancers.String(),
@@ -154,7 +156,7 @@ func (c *Cluster) agentArguments(node lab.Node) []string {
 	return []string{"agent",
 		"--kubeconfig", credentials.kubeconfig,
 		"--node-name", node.Name,
-		"--node-ip", node.Address.String(),
+		"--node-ip", commaSeparated(addressesOf(node)),
 		"--tls-cert-file", credentials.certificate,
 		"--tls-private-key-file", credentials.key,
 		"--client-ca-file", credentials.authority,
@@ -164,12 +166,28 @@ func (c *Cluster) agentArguments(node lab.Node) []string {
 		"--netns-prefix", c.Network.PodNetNSPrefix(),
 		"--cgroup-parent", filepath.Join(c.CgroupParent(), node.Name),
 		"--pull-netns", "/proc/self/fd/3",
-		"--pod-cidr", c.Network.PodCIDR.String(),
+		"--pod-cidr", commaSeparated(c.Network.PodCIDRs()),
 		"--cluster-domain", c.ClusterDomain,
 		"--cluster-dns", c.Network.ServiceAddress(10).String(),
 		"--proxy-mode", string(c.ProxyMode),
 		"--ipvs-scheduler", c.IPVSScheduler,
 	}
+}
+
+func addressesOf(node lab.Node) []netip.Addr {
+	if node.IPv6.IsValid() {
+		return []netip.Addr{node.Address, node.IPv6}
+	}
+	return []netip.Addr{node.Address}
+}
+
+// commaSeparated writes addresses or networks as flags take them.
+func commaSeparated[T fmt.Stringer](list []T) string {
+	texts := make([]string, len(list))
+	for i, element := range list {
+		texts[i] = element.String()
+	}
+	return strings.Join(texts, ",")
 }
 
 // startAgent starts a node's agent in the node's namespace. This process's own namespace is inherited as descriptor 3: image

@@ -205,6 +205,7 @@ func (c *Cluster) refuseChanges(wanted Config, asked func(string) bool) error {
 		{"pod-cidr", c.Network.PodCIDR, wanted.Network.PodCIDR},
 		{"node-mask", c.Network.NodeMask, wanted.Network.NodeMask},
 		{"service-cidr", c.Network.ServiceCIDR, wanted.Network.ServiceCIDR},
+		{"dual-stack", c.Network.DualStack, wanted.Network.DualStack},
 		{"node-ports", c.Network.NodePorts, wanted.Network.NodePorts},
 		{"uplink", c.Uplink, wanted.Uplink},
 		{"api-port", c.APIPort, wanted.APIPort},

@@ -123,6 +123,10 @@ func (n Network) waitForCarrier(path string, c cable) error {
 // one account), as a node does for load-balancer addresses: refused connections would then time out.
 func answerEveryPacket(path string) error {
 	return netns.Do(path, func() error {
+		err := os.WriteFile("/proc/sys/net/ipv6/icmp/ratelimit", []byte("0"), 0o644)
+		if err != nil && !errors.Is(err, os.ErrNotExist) { // a kernel without IPv6
+			return err
+		}
 		return os.WriteFile("/proc/sys/net/ipv4/icmp_ratelimit", []byte("0"), 0o644)
 	})
 }
@@ -141,7 +145,9 @@ func (n Network) buildSwitch() error {
 	bridge, err := handle.LinkByName(bridgeName)
 	if errors.As(err, &netlink.LinkNotFoundError{}) {
 		attributes := netlink.LinkAttrs{Name: bridgeName, HardwareAddr: hardwareAddress(n.Server)}
-		if err := handle.LinkAdd(&netlink.Bridge{LinkAttrs: attributes}); err != nil {
+		// Without snooping it floods multicast from the start, as IPv6's search for neighbours needs.
+		snooping := false
+		if err := handle.LinkAdd(&netlink.Bridge{LinkAttrs: attributes, MulticastSnooping: &snooping}); err != nil {
 			return fmt.Errorf("add bridge: %w", err)
 		}
 		bridge, err = handle.LinkByName(bridgeName)
@@ -158,6 +164,11 @@ func (n Network) buildSwitch() error {
 	// The switch is every host's gateway. It forwards, and knows no way out: so that what is sent elsewhere is answered at once
 	// with "unreachable", where a gateway that does not forward would let it wait for a timeout.
 	return netns.Do(n.SwitchNetNS(), func() error {
+		if n.DualStack {
+			if err := os.WriteFile("/proc/sys/net/ipv6/conf/all/forwarding", []byte("1"), 0o644); err != nil {
+				return err
+			}
+		}
 		return os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0o644)
 	})
 }
@@ -272,18 +283,25 @@ func (n Network) configureHost(handle *netlink.Handle, link netlink.Link, addres
 	if err := n.configure(handle, link, address); err != nil {
 		return err
 	}
-	gateway := &netlink.Route{LinkIndex: link.Attrs().Index, Gw: n.Server.AsSlice()}
-	if err := handle.RouteReplace(gateway); err != nil {
-		return fmt.Errorf("set the default route via %s: %w", n.Server, err)
+	for _, gateway := range n.hostAddresses(n.Server) {
+		route := &netlink.Route{LinkIndex: link.Attrs().Index, Gw: gateway.Addr().AsSlice()}
+		if err := handle.RouteReplace(route); err != nil {
+			return fmt.Errorf("set the default route via %s: %w", gateway.Addr(), err)
+		}
 	}
 	return nil
 }
 
-// configure gives a link its address on the underlay and brings it and the loopback up.
+// configure gives a link its addresses on the underlay and brings it and the loopback up.
 func (n Network) configure(handle *netlink.Handle, link netlink.Link, address netip.Addr) error {
-	ip := &netlink.Addr{IPNet: &net.IPNet{IP: address.AsSlice(), Mask: net.CIDRMask(n.Underlay.Bits(), 32)}}
-	if err := handle.AddrReplace(link, ip); err != nil {
-		return fmt.Errorf("set address %s: %w", address, err)
+	for _, own := range n.hostAddresses(address) {
+		ip := &netlink.Addr{IPNet: &net.IPNet{IP: own.Addr().AsSlice(), Mask: net.CIDRMask(own.Bits(), own.Addr().BitLen())}}
+		if own.Addr().Is6() {
+			ip.Flags = unix.IFA_F_NODAD // at once, without looking for another that has it
+		}
+		if err := handle.AddrReplace(link, ip); err != nil {
+			return fmt.Errorf("set address %s: %w", own, err)
+		}
 	}
 	if loopback, err := handle.LinkByName("lo"); err == nil {
 		if err := handle.LinkSetUp(loopback); err != nil {

@@ -22,8 +22,12 @@ import (
 // built is a lab of its own with two nodes, which is removed when the test ends. It has no uplink.
 func built(t *testing.T) Network {
 	t.Helper()
+	return build(t, DefaultNetwork(fmt.Sprintf("test-lab-%d", os.Getpid()), 2))
+}
+
+func build(t *testing.T, n Network) Network {
+	t.Helper()
 	netnstest.RequireRoot(t)
-	n := DefaultNetwork(fmt.Sprintf("test-lab-%d", os.Getpid()), 2)
 	t.Cleanup(func() {
 		if err := n.Remove(); err != nil {
 			t.Error(err)
@@ -39,7 +43,7 @@ func built(t *testing.T) Network {
 func refused(path string, address netip.AddrPort) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 800*time.Millisecond) // before the first SYN is repeated
 	defer cancel()
-	conn, err := netns.Dialer(path)(ctx, "tcp4", address.String())
+	conn, err := netns.Dialer(path)(ctx, "tcp", address.String())
 	if err == nil {
 		conn.Close()
 	}
@@ -51,9 +55,11 @@ func connected(t *testing.T, n Network) {
 	t.Helper()
 	for _, from := range n.places() {
 		for _, to := range append(n.places(), place{"switch", n.Server}) {
-			err := refused(netns.Path(n.namespace(from.name)), netip.AddrPortFrom(to.address, 9))
-			if !errors.Is(err, unix.ECONNREFUSED) {
-				t.Errorf("from %s to %s: got %v, want %v", from.name, to.name, err, unix.ECONNREFUSED)
+			for _, address := range n.hostAddresses(to.address) {
+				err := refused(netns.Path(n.namespace(from.name)), netip.AddrPortFrom(address.Addr(), 9))
+				if !errors.Is(err, unix.ECONNREFUSED) {
+					t.Errorf("from %s to %s at %s: got %v, want %v", from.name, to.name, address.Addr(), err, unix.ECONNREFUSED)
+				}
 			}
 		}
 	}

@@ -28,6 +28,8 @@ type Network struct {
 	NodeMask    int          `json:"nodeMask"` // prefix length of one node's share of PodCIDR
 	ServiceCIDR netip.Prefix `json:"serviceCIDR"`
 	NodePorts   PortRange    `json:"nodePorts"`
+	// DualStack adds IPv6 networks beside the underlay, PodCIDR and ServiceCIDR.
+	DualStack bool `json:"dualStack,omitempty"`
 }
 
 // DefaultNetwork is the network of the textbooks.
@@ -213,7 +215,7 @@ func (n Network) Validate() error {
 	} else if addresses := n.nodeAddresses(); len(addresses) < n.Nodes {
 		complain("--nodes %d: --underlay %s has addresses for %d nodes", n.Nodes, n.Underlay, len(addresses))
 	}
-	return errors.Join(failures...)
+	return errors.Join(append(failures, n.validateDualStack())...)
 }
 
 // usable says whether an address can be given to a host of the underlay.
@@ -239,7 +241,8 @@ func (n Network) nodeAddresses() []netip.Addr {
 type Node struct {
 	Name    string
 	Address netip.Addr
-	NetNS   string // path
+	IPv6    netip.Addr // invalid without dual stack
+	NetNS   string     // path
 }
 
 // NodeList lists the nodes: node-1, node-2, …
@@ -247,7 +250,11 @@ func (n Network) NodeList() []Node {
 	nodes := make([]Node, 0, n.Nodes)
 	for i, address := range n.nodeAddresses() {
 		name := "node-" + strconv.Itoa(i+1)
-		nodes = append(nodes, Node{name, address, netns.Path(n.namespace(name))})
+		node := Node{Name: name, Address: address, NetNS: netns.Path(n.namespace(name))}
+		if n.DualStack {
+			node.IPv6 = n.ipv6Of(address)
+		}
+		nodes = append(nodes, node)
 	}
 	return nodes
 }

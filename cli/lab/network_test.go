@@ -44,7 +44,7 @@ func TestValidate(t *testing.T) {
 
 func TestNodeList(t *testing.T) {
 	nodes := DefaultNetwork("kubelite", 10).NodeList()
-	if got := nodes[0]; got != (Node{"node-1", netip.MustParseAddr("192.168.1.2"), "/run/netns/kubelite-node-1"}) {
+	if got := nodes[0]; got != (Node{Name: "node-1", Address: netip.MustParseAddr("192.168.1.2"), NetNS: "/run/netns/kubelite-node-1"}) {
 		t.Errorf("first node: got %v", got)
 	}
 	if got := nodes[8].Address.String(); got != "192.168.1.11" {

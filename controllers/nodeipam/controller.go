@@ -145,9 +145,13 @@ func (c *Controller) reserve(name string) (netip.Prefix, error) {
 }
 
 func (c *Controller) write(ctx context.Context, node *corev1.Node, prefix netip.Prefix) error {
+	var texts []string
+	for _, prefix := range c.ranges.all(prefix) {
+		texts = append(texts, prefix.String())
+	}
 	patch, err := json.Marshal(map[string]any{
 		"metadata": map[string]any{"uid": node.UID},
-		"spec":     map[string]any{"podCIDR": prefix.String(), "podCIDRs": []string{prefix.String()}},
+		"spec":     map[string]any{"podCIDR": prefix.String(), "podCIDRs": texts},
 	})
 	if err != nil {
 		return fmt.Errorf("encode range of node %s: %w", node.Name, err)

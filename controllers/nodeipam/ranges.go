@@ -12,10 +12,14 @@ import (
 // ErrExhausted is returned when every range of the cluster CIDR is taken.
 var ErrExhausted = errors.New("no node range of the cluster CIDR is free")
 
-// Ranges divides a cluster CIDR into equal ranges.
+// ipv6Bits is the mask of a node's IPv6 range, Kubernetes' default.
+const ipv6Bits = 64
+
+// Ranges divides a cluster CIDR into equal ranges, and an IPv6 one, if there is one, into as many.
 type Ranges struct {
-	cluster netip.Prefix
-	bits    int
+	cluster  netip.Prefix
+	bits     int
+	cluster6 netip.Prefix // invalid without IPv6
 }
 
 // NewRanges returns the ranges with the mask /bits of an IPv4 cluster CIDR. It is an error if not one fits.
@@ -27,6 +31,27 @@ func NewRanges(cluster netip.Prefix, bits int) (Ranges, error) {
 		return Ranges{}, fmt.Errorf("node mask /%d: not between /%d of the cluster CIDR %s and /30", bits, cluster.Bits(), cluster)
 	}
 	return Ranges{cluster: cluster.Masked(), bits: bits}, nil
+}
+
+// WithIPv6 adds an IPv6 cluster CIDR, of which each node gets a /64. It is an error if it has fewer than the IPv4 one has ranges.
+func (r Ranges) WithIPv6(cluster netip.Prefix) (Ranges, error) {
+	if !cluster.IsValid() || !cluster.Addr().Is6() || ipv6Bits-cluster.Bits() < r.bits-r.cluster.Bits() {
+		return Ranges{}, fmt.Errorf("cluster CIDR %s: not an IPv6 range with a /%d for each of the %d ranges of %s", cluster, ipv6Bits, r.count(), r.cluster)
+	}
+	r.cluster6 = cluster.Masked()
+	return r, nil
+}
+
+// all are a node's ranges: the one of IPv4 and, if there is IPv6, the /64 that has the same place in its cluster CIDR.
+func (r Ranges) all(own netip.Prefix) []netip.Prefix {
+	if !r.cluster6.IsValid() || !r.cluster.Contains(own.Addr()) {
+		return []netip.Prefix{own}
+	}
+	first, start := r.cluster.Addr().As4(), own.Addr().As4()
+	place := (binary.BigEndian.Uint32(start[:]) - binary.BigEndian.Uint32(first[:])) >> (32 - r.bits)
+	bytes := r.cluster6.Addr().As16()
+	binary.BigEndian.PutUint64(bytes[:8], binary.BigEndian.Uint64(bytes[:8])|uint64(place))
+	return []netip.Prefix{own, netip.PrefixFrom(netip.AddrFrom16(bytes), ipv6Bits)}
 }
 
 func (r Ranges) count() int { return 1 << (r.bits - r.cluster.Bits()) }

@@ -2,6 +2,7 @@ package nodeipam
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"testing"
 )
@@ -50,6 +51,25 @@ func TestNewRangesRefuses(t *testing.T) {
 	for _, cluster := range []string{"10.244.0.0/25", "fd00::/48"} {
 		if _, err := NewRanges(netip.MustParsePrefix(cluster), 24); err == nil {
 			t.Errorf("%s is accepted", cluster)
+		}
+	}
+}
+
+func TestIPv6Ranges(t *testing.T) {
+	ranges, err := NewRanges(netip.MustParsePrefix("10.244.0.0/16"), 24)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ranges.WithIPv6(netip.MustParsePrefix("fd00:10:244::/57")); err == nil {
+		t.Error("half as many ranges are enough")
+	}
+	ranges, err = ranges.WithIPv6(netip.MustParsePrefix("fd00:10:244::/56"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range map[int]string{0: "[10.244.0.0/24 fd00:10:244::/64]", 255: "[10.244.255.0/24 fd00:10:244:ff::/64]"} {
+		if got := fmt.Sprint(ranges.all(ranges.at(i))); got != want {
+			t.Errorf("range %d is %s, want %s", i, got, want)
 		}
 	}
 }

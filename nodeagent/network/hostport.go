@@ -92,7 +92,7 @@ func (n *Node) OpenHostPorts(podUID string, address netip.Addr, ports []HostPort
 	}
 	n.mutex.Lock()
 	defer n.mutex.Unlock()
-	tables, err := openTables()
+	tables, err := openTables(iptables.ProtocolIPv4)
 	if err != nil {
 		return err
 	}
@@ -124,7 +124,7 @@ func (n *Node) OpenHostPorts(podUID string, address netip.Addr, ports []HostPort
 func (n *Node) CloseHostPorts(podUID string) error {
 	n.mutex.Lock()
 	defer n.mutex.Unlock()
-	tables, err := openTables()
+	tables, err := openTables(iptables.ProtocolIPv4)
 	if err != nil {
 		return err
 	}
@@ -168,7 +168,7 @@ func reclaimHostPorts(keep map[string]bool) error {
 	for uid := range keep {
 		kept[podChain(uid)] = true
 	}
-	tables, err := openTables()
+	tables, err := openTables(iptables.ProtocolIPv4)
 	if err != nil {
 		return err
 	}

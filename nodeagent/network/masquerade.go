@@ -16,7 +16,11 @@ const masqueradeChain = "KUBELITE-MASQ"
 //
 // A Service's packet has its endpoint as destination by then, and keeps the Pod's address.
 func masquerade(podCIDR, clusterCIDR netip.Prefix, underlay string) error {
-	tables, err := openTables()
+	protocol := iptables.ProtocolIPv4
+	if podCIDR.Addr().Is6() {
+		protocol = iptables.ProtocolIPv6
+	}
+	tables, err := openTables(protocol)
 	if err != nil {
 		return err
 	}
@@ -53,8 +57,8 @@ func holdsOnly(tables *iptables.IPTables, rule []string) bool {
 }
 
 // openTables waits for the lock of other programs' iptables, the service proxy's among them.
-func openTables() (*iptables.IPTables, error) {
-	tables, err := iptables.New(iptables.IPFamily(iptables.ProtocolIPv4), iptables.Timeout(30))
+func openTables(protocol iptables.Protocol) (*iptables.IPTables, error) {
+	tables, err := iptables.New(iptables.IPFamily(protocol), iptables.Timeout(30))
 	if err != nil {
 		return nil, fmt.Errorf("find iptables: %w", err)
 	}

@@ -21,9 +21,9 @@ const routeProtocol = 75
 
 // Config says where a node keeps its addresses and what is inside the cluster.
 type Config struct {
-	StateDir    string       // folder of the address files; must outlive a reboot
-	ClusterCIDR netip.Prefix // of all Pods: traffic to it keeps the Pod's address; the zero value switches masquerading off
-	Underlay    string       // interface to the other nodes, "eth0"; empty: masquerade on every way out but the veths
+	StateDir     string         // folder of the address files; must outlive a reboot
+	ClusterCIDRs []netip.Prefix // of all Pods, one a family: traffic to them keeps the Pod's address; none: nothing is masqueraded
+	Underlay     string         // interface to the other nodes, "eth0"; empty: masquerade on every way out but the veths
 }
 
 // Node is the Pod network of one node. Its methods may be called concurrently.
@@ -33,31 +33,37 @@ type Node struct {
 	mutex     sync.Mutex // of what follows
 	allocator *allocator // nil before Setup
 	podCIDR   netip.Prefix
-	rules     ruleset     // of this package, as it left them
-	routes    []NodeRoute // as SetRoutes was told last
+	podCIDR6  netip.Prefix // invalid without IPv6
+	rules     ruleset      // of this package, as it left them
+	routes    []NodeRoute  // as SetRoutes was told last
 }
 
 // New returns a Node that does nothing before Setup.
 func New(config Config) *Node { return &Node{config: config} }
 
-// Setup makes the network namespace that the process is in a node's, with podCIDR as its range. It may be called again; the range of a
-// node with Pods must not change.
-func (n *Node) Setup(podCIDR netip.Prefix) error {
+// Setup makes the network namespace that the process is in a node's, with these ranges: one of IPv4 and, in a dual-stack
+// cluster, one of IPv6. It may be called again; the ranges of a node with Pods must not change.
+func (n *Node) Setup(podCIDRs ...netip.Prefix) error {
 	n.mutex.Lock()
 	defer n.mutex.Unlock()
-	podCIDR = podCIDR.Masked()
-	if !podCIDR.Addr().Is4() || podCIDR.Bits() > 30 {
-		return fmt.Errorf("set up Pod network: %s is not an IPv4 range of at least 4 addresses", podCIDR)
+	if err := checkRanges(podCIDRs); err != nil {
+		return fmt.Errorf("set up Pod network: %w", err)
 	}
-	if n.podCIDR == podCIDR {
-		return nil
-	}
-	for path, value := range map[string]string{
+	podCIDR, podCIDR6 := podCIDRs[0].Masked(), netip.Prefix{}
+	sysctls := map[string]string{
 		"net/ipv4/ip_forward": "1",
 		// Pods' packets come in by one interface for each address; what replies by another is the Services' return way
 		"net/ipv4/conf/all/rp_filter":     "0",
 		"net/ipv4/conf/default/rp_filter": "0",
-	} {
+	}
+	if len(podCIDRs) == 2 {
+		podCIDR6 = podCIDRs[1].Masked()
+		sysctls["net/ipv6/conf/all/forwarding"] = "1"
+	}
+	if n.podCIDR == podCIDR && n.podCIDR6 == podCIDR6 {
+		return nil
+	}
+	for path, value := range sysctls {
 		if err := writeSysctl(path, value); err != nil {
 			return fmt.Errorf("set up Pod network: %w", err)
 		}
@@ -66,19 +72,24 @@ func (n *Node) Setup(podCIDR netip.Prefix) error {
 	if err != nil {
 		return fmt.Errorf("set up Pod network: %w", err)
 	}
-	own := &netlink.Route{Dst: ipNet(podCIDR), Type: unix.RTN_UNREACHABLE, Protocol: routeProtocol}
-	if err := netlink.RouteReplace(own); err != nil {
-		return fmt.Errorf("set up Pod network: route %s: %w", podCIDR, err)
-	}
-	if n.config.ClusterCIDR.IsValid() {
-		if err := masquerade(podCIDR, n.config.ClusterCIDR, n.config.Underlay); err != nil {
-			return fmt.Errorf("set up Pod network: %w", err)
+	for _, prefix := range podCIDRs {
+		own := &netlink.Route{Dst: ipNet(prefix.Masked()), Type: unix.RTN_UNREACHABLE, Protocol: routeProtocol}
+		if err := netlink.RouteReplace(own); err != nil {
+			return fmt.Errorf("set up Pod network: route %s: %w", prefix, err)
+		}
+		for _, cluster := range n.config.ClusterCIDRs {
+			if cluster.Addr().Is4() != prefix.Addr().Is4() {
+				continue
+			}
+			if err := masquerade(prefix.Masked(), cluster, n.config.Underlay); err != nil {
+				return fmt.Errorf("set up Pod network: %w", err)
+			}
 		}
 	}
 	if err := n.remember(); err != nil {
 		return fmt.Errorf("set up Pod network: %w", err)
 	}
-	n.podCIDR, n.allocator = podCIDR, allocator
+	n.podCIDR, n.podCIDR6, n.allocator = podCIDR, podCIDR6, allocator
 	return nil
 }
 

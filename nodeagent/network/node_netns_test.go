@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/coreos/go-iptables/iptables"
 	"github.com/vishvananda/netlink"
 
 	"github.com/kubelite/kubelite/internal/netns"
@@ -27,7 +28,7 @@ func inNode(t *testing.T, f func() error) {
 }
 
 func newNode(t *testing.T) *Node {
-	return New(Config{StateDir: t.TempDir(), ClusterCIDR: netip.MustParsePrefix("10.244.0.0/16"), Underlay: "eth0"})
+	return New(Config{StateDir: t.TempDir(), ClusterCIDRs: []netip.Prefix{netip.MustParsePrefix("10.244.0.0/16")}, Underlay: "eth0"})
 }
 
 // routes are the namespace's, as "DESTINATION via GATEWAY".
@@ -90,14 +91,14 @@ func TestNetnsMasqueradeAndHostPortsComeAndGo(t *testing.T) {
 		}
 		ports := []HostPort{{HostPort: 8080, ContainerPort: 80, Protocol: "TCP"}}
 		for range 2 {
-			if err := node.OpenHostPorts(uid, address, ports); err != nil {
+			if err := node.OpenHostPorts(uid, address.IPv4, ports); err != nil {
 				return err
 			}
 		}
 		if err := New(node.config).Setup(netip.MustParsePrefix("10.244.0.0/24")); err != nil { // a restarted agent
 			return err
 		}
-		tables, err := openTables()
+		tables, err := openTables(iptables.ProtocolIPv4)
 		if err != nil {
 			return err
 		}

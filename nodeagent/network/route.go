@@ -26,7 +26,7 @@ func (n *Node) SetRoutes(wanted []NodeRoute) error {
 	defer n.mutex.Unlock()
 	n.routes = slices.Clone(wanted)
 	filter := &netlink.Route{Protocol: routeProtocol, Table: unix.RT_TABLE_MAIN}
-	existing, err := netlink.RouteListFiltered(netlink.FAMILY_V4, filter, netlink.RT_FILTER_PROTOCOL|netlink.RT_FILTER_TABLE)
+	existing, err := netlink.RouteListFiltered(netlink.FAMILY_ALL, filter, netlink.RT_FILTER_PROTOCOL|netlink.RT_FILTER_TABLE)
 	if err != nil {
 		return fmt.Errorf("list routes to nodes: %w", err)
 	}
@@ -86,7 +86,9 @@ func (n *Node) isWanted(route netlink.Route) bool {
 	toNode := slices.ContainsFunc(n.routes, func(wanted NodeRoute) bool {
 		return wanted.PodCIDR.Masked() == prefix && wanted.Via == via.Unmap()
 	})
-	toPod := n.podCIDR.IsValid() && n.podCIDR.Contains(prefix.Addr()) && prefix.IsSingleIP() && route.Scope == netlink.SCOPE_LINK
+	own := n.podCIDR.Contains(prefix.Addr()) || n.podCIDR6.Contains(prefix.Addr())
+	// A route of IPv6 has no scope: one to a Pod is told by its interface.
+	toPod := own && prefix.IsSingleIP() && route.LinkIndex != 0 && (prefix.Addr().Is6() || route.Scope == netlink.SCOPE_LINK)
 	n.mutex.Unlock()
 	if !toPod {
 		return toNode

@@ -17,24 +17,25 @@ import (
 
 const podInterface = "eth0"
 
-// Attach gives the Pod an address and joins its namespace, at the path netNS, to the node. The Pod's loopback must be up. A Pod that is
-// attached already keeps its address and is attached anew.
-func (n *Node) Attach(podUID, netNS string) (netip.Addr, error) {
+// Attach gives the Pod its addresses and joins its namespace, at the path netNS, to the node. The Pod's loopback must be up. A Pod that is
+// attached already keeps its addresses and is attached anew.
+func (n *Node) Attach(podUID, netNS string) (Addresses, error) {
 	n.mutex.Lock()
 	if n.allocator == nil {
 		n.mutex.Unlock()
-		return netip.Addr{}, ErrNoPodCIDR
+		return Addresses{}, ErrNoPodCIDR
 	}
 	address, err := n.allocator.allocate(podUID)
-	gateway := n.allocator.gateway
+	gateway := n.withIPv6(n.allocator.gateway)
+	pod := n.withIPv6(address)
 	n.mutex.Unlock()
 	if err != nil {
-		return netip.Addr{}, err
+		return Addresses{}, err
 	}
-	if err := connect(podUID, netNS, address, gateway); err != nil {
-		return netip.Addr{}, errors.Join(fmt.Errorf("attach to %s: %w", address, err), n.Detach(podUID))
+	if err := connect(podUID, netNS, pod, gateway); err != nil {
+		return Addresses{}, errors.Join(fmt.Errorf("attach to %s: %w", address, err), n.Detach(podUID))
 	}
-	return address, nil
+	return pod, nil
 }
 
 // Detach removes the Pod's veth pair, routes and address. Missing ones are no error.
@@ -71,7 +72,7 @@ func deleteLink(name string) error {
 }
 
 // connect builds the pair and both ends' addresses, neighbours and routes.
-func connect(podUID, netNS string, address, gateway netip.Addr) error {
+func connect(podUID, netNS string, pod, gateway Addresses) error {
 	name := vethName(podUID)
 	if err := deleteLink(name); err != nil {
 		return err
@@ -82,17 +83,17 @@ func connect(podUID, netNS string, address, gateway netip.Addr) error {
 	}
 	defer file.Close()
 	attributes := netlink.NewLinkAttrs()
-	attributes.Name, attributes.HardwareAddr = name, hardwareAddress(gateway)
+	attributes.Name, attributes.HardwareAddr = name, hardwareAddress(gateway.IPv4)
 	pair := &netlink.Veth{
-		LinkAttrs: attributes, PeerName: podInterface, PeerHardwareAddr: hardwareAddress(address), PeerNamespace: netlink.NsFd(file.Fd()),
+		LinkAttrs: attributes, PeerName: podInterface, PeerHardwareAddr: hardwareAddress(pod.IPv4), PeerNamespace: netlink.NsFd(file.Fd()),
 	}
 	if err := netlink.LinkAdd(pair); err != nil {
 		return fmt.Errorf("add veth pair %s: %w", name, err)
 	}
-	if err := kubenetns.Do(netNS, func() error { return configurePodEnd(address, gateway) }); err != nil {
+	if err := kubenetns.Do(netNS, func() error { return configurePodEnd(pod, gateway) }); err != nil {
 		return err
 	}
-	return configureNodeEnd(name, address, gateway)
+	return configureNodeEnd(name, pod, gateway)
 }
 
 // configurePodEnd is run in the Pod's namespace:
@@ -101,27 +102,36 @@ func connect(podUID, netNS string, address, gateway netip.Addr) error {
 //	ip neigh add 10.244.0.1 lladdr 0a:58:0a:f4:00:01 dev eth0 nud permanent
 //	ip route add 10.244.0.1 dev eth0 scope link
 //	ip route add default via 10.244.0.1 dev eth0
-func configurePodEnd(address, gateway netip.Addr) error {
+//
+// and the same of IPv6, if there is any.
+func configurePodEnd(pod, gateway Addresses) error {
+	if err := prepareIPv6(podInterface, pod); err != nil {
+		return err
+	}
 	link, err := netlink.LinkByName(podInterface)
 	if err != nil {
 		return fmt.Errorf("find %s: %w", podInterface, err)
 	}
-	if err := netlink.AddrAdd(link, &netlink.Addr{IPNet: hostNet(address)}); err != nil {
-		return fmt.Errorf("add %s to %s: %w", address, podInterface, err)
+	for _, address := range pod.all() {
+		if err := addAddress(link, address); err != nil {
+			return err
+		}
 	}
 	if err := netlink.LinkSetUp(link); err != nil {
 		return fmt.Errorf("set %s up: %w", podInterface, err)
 	}
-	if err := addNeighbour(link, gateway); err != nil {
-		return err
-	}
-	index := link.Attrs().Index
-	toGateway := &netlink.Route{LinkIndex: index, Dst: hostNet(gateway), Scope: netlink.SCOPE_LINK}
-	if err := netlink.RouteAdd(toGateway); err != nil {
-		return fmt.Errorf("add route to %s: %w", gateway, err)
-	}
-	if err := netlink.RouteAdd(&netlink.Route{LinkIndex: index, Gw: gateway.AsSlice()}); err != nil {
-		return fmt.Errorf("add default route: %w", err)
+	index, hardware := link.Attrs().Index, hardwareAddress(gateway.IPv4)
+	for _, gateway := range gateway.all() {
+		if err := addNeighbour(link, gateway, hardware); err != nil {
+			return err
+		}
+		toGateway := &netlink.Route{LinkIndex: index, Dst: hostNet(gateway), Scope: netlink.SCOPE_LINK}
+		if err := netlink.RouteAdd(toGateway); err != nil {
+			return fmt.Errorf("add route to %s: %w", gateway, err)
+		}
+		if err := netlink.RouteAdd(&netlink.Route{LinkIndex: index, Gw: gateway.AsSlice()}); err != nil {
+			return fmt.Errorf("add default route via %s: %w", gateway, err)
+		}
 	}
 	return nil
 }
@@ -131,35 +141,75 @@ func configurePodEnd(address, gateway netip.Addr) error {
 //	ip addr add 10.244.0.1/32 dev veth1a2b3c4d
 //	ip neigh add 10.244.0.2 lladdr 0a:58:0a:f4:00:02 dev veth1a2b3c4d nud permanent
 //	ip route replace 10.244.0.2 dev veth1a2b3c4d scope link src 10.244.0.1
-func configureNodeEnd(name string, address, gateway netip.Addr) error {
-	// off before the link is up: no address is made and none is waited for
-	err := writeSysctl("net/ipv6/conf/"+name+"/disable_ipv6", "1")
-	if err != nil && !errors.Is(err, os.ErrNotExist) { // a kernel without IPv6
+//
+// and the same of IPv6, if there is any.
+func configureNodeEnd(name string, pod, gateway Addresses) error {
+	if err := prepareIPv6(name, pod); err != nil {
 		return err
 	}
 	link, err := netlink.LinkByName(name)
 	if err != nil {
 		return fmt.Errorf("find %s: %w", name, err)
 	}
-	if err := netlink.AddrAdd(link, &netlink.Addr{IPNet: hostNet(gateway)}); err != nil {
-		return fmt.Errorf("add %s to %s: %w", gateway, name, err)
+	for _, gateway := range gateway.all() {
+		if err := addAddress(link, gateway); err != nil {
+			return err
+		}
 	}
 	if err := netlink.LinkSetUp(link); err != nil {
 		return fmt.Errorf("set %s up: %w", name, err)
 	}
-	if err := addNeighbour(link, address); err != nil {
-		return err
-	}
-	route := &netlink.Route{LinkIndex: link.Attrs().Index, Dst: hostNet(address), Scope: netlink.SCOPE_LINK, Src: gateway.AsSlice()}
-	if err := netlink.RouteReplace(route); err != nil {
-		return fmt.Errorf("add route to %s: %w", address, err)
+	gateways := gateway.all()
+	for i, address := range pod.all() {
+		if err := addNeighbour(link, address, hardwareAddress(pod.IPv4)); err != nil {
+			return err
+		}
+		route := &netlink.Route{LinkIndex: link.Attrs().Index, Dst: hostNet(address), Scope: netlink.SCOPE_LINK, Src: gateways[i].AsSlice()}
+		if err := netlink.RouteReplace(route); err != nil {
+			return fmt.Errorf("add route to %s: %w", address, err)
+		}
 	}
 	return nil
 }
 
-func addNeighbour(link netlink.Link, address netip.Addr) error {
+// prepareIPv6 readies a link of the Pod that is not up yet. Without an IPv6 address IPv6 is off, so that none is made and none is
+// waited for; with one, the link has no other.
+func prepareIPv6(link string, pod Addresses) error {
+	settings := "net/ipv6/conf/" + link + "/"
+	if !pod.IPv6.IsValid() {
+		err := writeSysctl(settings+"disable_ipv6", "1")
+		if errors.Is(err, os.ErrNotExist) { // a kernel without IPv6
+			return nil
+		}
+		return err
+	}
+	for _, setting := range [][2]string{{"addr_gen_mode", "1"}, {"accept_ra", "0"}, {"disable_ipv6", "0"}} {
+		if err := writeSysctl(settings+setting[0], setting[1]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// addAddress adds a host address. One of IPv6 is not probed for duplicates: it can be used at once.
+func addAddress(link netlink.Link, address netip.Addr) error {
+	added := &netlink.Addr{IPNet: hostNet(address)}
+	if address.Is6() {
+		added.Flags = unix.IFA_F_NODAD
+	}
+	if err := netlink.AddrAdd(link, added); err != nil {
+		return fmt.Errorf("add %s to %s: %w", address, link.Attrs().Name, err)
+	}
+	return nil
+}
+
+func addNeighbour(link netlink.Link, address netip.Addr, hardware net.HardwareAddr) error {
+	family := unix.AF_INET
+	if address.Is6() {
+		family = unix.AF_INET6
+	}
 	err := netlink.NeighSet(&netlink.Neigh{
-		LinkIndex: link.Attrs().Index, Family: unix.AF_INET, State: netlink.NUD_PERMANENT, IP: address.AsSlice(), HardwareAddr: hardwareAddress(address),
+		LinkIndex: link.Attrs().Index, Family: family, State: netlink.NUD_PERMANENT, IP: address.AsSlice(), HardwareAddr: hardware,
 	})
 	if err != nil {
 		return fmt.Errorf("add neighbour %s: %w", address, err)

@@ -78,12 +78,14 @@ type Config struct {
 	// Allocatable is the node's, for resource fields without a limit.
 	Allocatable v1.ResourceList
 
-	NodeName, NodeIP string
-	PodDir           string // a folder a Pod UID: /etc/hosts, termination messages
-	LogDir           string // NAMESPACE_NAME_UID/CONTAINER/ATTEMPT.log
-	DNS              DNS
-	MemoryCapacity   int64            // bytes, of the node: for the out-of-memory score
-	Now              func() time.Time // nil: time.Now
+	NodeName string
+	// NodeIPs are the node's addresses, the one of IPv4 first.
+	NodeIPs        []string
+	PodDir         string // a folder a Pod UID: /etc/hosts, termination messages
+	LogDir         string // NAMESPACE_NAME_UID/CONTAINER/ATTEMPT.log
+	DNS            DNS
+	MemoryCapacity int64            // bytes, of the node: for the out-of-memory score
+	Now            func() time.Time // nil: time.Now
 }
 
 // Loop runs a node's Pods. Its methods may be called concurrently.

@@ -82,7 +82,7 @@ func (l *lab) start() {
 			code, err := l.machine.Exec(ctx, id, command, runtime.Streams{})
 			return []byte("probe says no"), code, err
 		}),
-		Services: func() []*v1.Service { return nil }, NodeName: "node-1", NodeIP: "192.168.1.2",
+		Services: func() []*v1.Service { return nil }, NodeName: "node-1", NodeIPs: []string{"192.168.1.2"},
 		PodDir: l.folder + "/pods", LogDir: l.folder + "/logs", DNS: DNS{Servers: []string{"10.96.0.10"}, Domain: "cluster.local"},
 	})
 	done := make(chan error, 1)

@@ -17,9 +17,12 @@ const containerScheme = "kubelite://"
 
 // computeStatus is the status the Pod should have, from what is seen; pure. Conditions of others (PodScheduled, readiness gates) are
 // kept. end is computeOutcome's.
-func computeStatus(pod *v1.Pod, o *observed, hostIP string, end *outcome) v1.PodStatus {
+func computeStatus(pod *v1.Pod, o *observed, hostIPs []string, end *outcome) v1.PodStatus {
 	status := *pod.Status.DeepCopy()
-	status.HostIP, status.HostIPs = hostIP, []v1.HostIP{{IP: hostIP}}
+	status.HostIP, status.HostIPs = hostIPs[0], nil
+	for _, address := range hostIPs {
+		status.HostIPs = append(status.HostIPs, v1.HostIP{IP: address})
+	}
 	if status.StartTime == nil {
 		now := metav1.NewTime(o.now).Rfc3339Copy()
 		status.StartTime = &now
@@ -28,8 +31,11 @@ func computeStatus(pod *v1.Pod, o *observed, hostIP string, end *outcome) v1.Pod
 		status.QOSClass = qos.ComputePodQOS(pod)
 	}
 	if o.sandbox != nil {
-		if address := sandboxIP(o.sandbox, hostIP); address != "" {
-			status.PodIP, status.PodIPs = address, []v1.PodIP{{IP: address}}
+		if addresses := sandboxIPs(o.sandbox, hostIPs); len(addresses) > 0 {
+			status.PodIP, status.PodIPs = addresses[0], nil
+			for _, address := range addresses {
+				status.PodIPs = append(status.PodIPs, v1.PodIP{IP: address})
+			}
 		}
 	}
 	initialized := initContainersDone(pod, o)

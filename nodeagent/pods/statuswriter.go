@@ -55,7 +55,7 @@ func (w *worker) publish(pod *v1.Pod, o *observed, end *outcome) {
 	if o.gone || w.deleted {
 		return
 	}
-	s, status := w.status, computeStatus(pod, o, w.loop.NodeIP, end)
+	s, status := w.status, computeStatus(pod, o, w.loop.NodeIPs, end)
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	if s.wanted == nil && equality.Semantic.DeepEqual(pod.Status, status) {

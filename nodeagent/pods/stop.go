@@ -2,6 +2,7 @@ package pods
 
 import (
 	"context"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -119,16 +120,22 @@ func (w *worker) podIP() string {
 	if w.sandbox == nil {
 		return ""
 	}
-	return sandboxIP(w.sandbox, w.loop.NodeIP)
-}
-
-// sandboxIP is the Pod's address: the node's own if it uses the node's network, empty if there is none.
-func sandboxIP(sandbox *runtime.Sandbox, nodeIP string) string {
-	switch {
-	case sandbox.HostNetwork:
-		return nodeIP
-	case sandbox.IP.IsValid():
-		return sandbox.IP.String()
+	if addresses := sandboxIPs(w.sandbox, w.loop.NodeIPs); len(addresses) > 0 {
+		return addresses[0]
 	}
 	return ""
+}
+
+// sandboxIPs are the Pod's addresses, the one of IPv4 first: the node's own if it uses the node's network.
+func sandboxIPs(sandbox *runtime.Sandbox, nodeIPs []string) []string {
+	if sandbox.HostNetwork {
+		return nodeIPs
+	}
+	var addresses []string
+	for _, address := range []netip.Addr{sandbox.IP, sandbox.IPv6} {
+		if address.IsValid() {
+			addresses = append(addresses, address.String())
+		}
+	}
+	return addresses
 }

@@ -321,9 +321,9 @@ func (w *worker) removeSandbox(ctx context.Context) bool {
 }
 
 func (w *worker) facts() environment.Facts {
-	facts := environment.Facts{HostIPs: []string{w.loop.NodeIP}, NodeName: w.loop.NodeName, Allocatable: w.loop.Allocatable}
-	if address := w.podIP(); address != "" {
-		facts.PodIPs = []string{address}
+	facts := environment.Facts{HostIPs: w.loop.NodeIPs, NodeName: w.loop.NodeName, Allocatable: w.loop.Allocatable}
+	if w.sandbox != nil {
+		facts.PodIPs = sandboxIPs(w.sandbox, w.loop.NodeIPs)
 	}
 	return facts
 }

@@ -145,7 +145,7 @@ func makeUplink(t testing.TB) {
 
 func (l *lab) newHost() (*Host, error) {
 	node := network.New(network.Config{
-		StateDir: filepath.Join(l.Folder, "network"), ClusterCIDR: netip.MustParsePrefix("10.244.0.0/16"), Underlay: "eth0",
+		StateDir: filepath.Join(l.Folder, "network"), ClusterCIDRs: []netip.Prefix{netip.MustParsePrefix("10.244.0.0/16")}, Underlay: "eth0",
 	})
 	host, err := New(Config{
 		RootDir: filepath.Join(l.Folder, "root"), RunDir: filepath.Join(l.Folder, "run"), NetNSPrefix: l.Name, CgroupParent: "/" + l.Name, Network: node,

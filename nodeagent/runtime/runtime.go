@@ -57,6 +57,7 @@ type Sandbox struct {
 	PodUID, PodNamespace, PodName string
 	HostNetwork                   bool
 	IP                            netip.Addr // of the Pod; the node's if HostNetwork
+	IPv6                          netip.Addr `json:",omitzero"` // beside it in a dual-stack cluster; none if HostNetwork
 	NetNS                         string     // path
 	Started                       time.Time
 }

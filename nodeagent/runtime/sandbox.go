@@ -82,9 +82,11 @@ func (h *Host) makeSandbox(config SandboxConfig, record *sandboxRecord) error {
 		if err := prepareNetwork(path, config.Sysctls); err != nil {
 			return err
 		}
-		if record.IP, err = h.config.Network.Attach(config.PodUID, path); err != nil {
+		addresses, err := h.config.Network.Attach(config.PodUID, path)
+		if err != nil {
 			return err
 		}
+		record.IP, record.IPv6 = addresses.IPv4, addresses.IPv6
 		ports := make([]network.HostPort, len(config.HostPorts))
 		for i, port := range config.HostPorts {
 			ports[i] = network.HostPort(port)
