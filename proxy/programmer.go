@@ -15,6 +15,9 @@ import (
 // retryInterval is the pause between a Replace that went wrong and the next try.
 const retryInterval = time.Second
 
+// stopGrace is how long what is being written when the proxy is told to stop may still take.
+const stopGrace = 10 * time.Second
+
 // programmer brings what is watched into the kernel. Its methods run on one goroutine, in the node's network namespace.
 type programmer struct {
 	watched *watched
@@ -23,9 +26,12 @@ type programmer struct {
 	current plan.Plan
 }
 
-// run programs everything once, then what changes, until ctx is done. It returns an error when the first time fails.
+// run programs everything once, then what changes, until ctx is done; what is being written then is finished. It returns an error
+// when the first time fails.
 func (p *programmer) run(ctx context.Context, checkInterval time.Duration) error {
-	if err := p.replace(ctx); err != nil {
+	writing, cancel := outlive(ctx, stopGrace)
+	defer cancel()
+	if err := p.replace(writing); err != nil && ctx.Err() == nil {
 		return err
 	}
 	check := time.NewTimer(checkInterval)
@@ -35,12 +41,12 @@ func (p *programmer) run(ctx context.Context, checkInterval time.Duration) error
 		case <-ctx.Done():
 			return nil
 		case <-p.watched.wake:
-			if err := p.update(ctx, p.watched.take()); err != nil {
+			if err := p.update(writing, p.watched.take()); err != nil {
 				slog.Error("change the rules; programming all again", "error", err)
-				p.replaceUntilDone(ctx)
+				p.replaceUntilDone(ctx, writing)
 			}
 		case <-check.C:
-			took := p.check(ctx)
+			took := p.check(ctx, writing)
 			check.Reset(max(checkInterval, 20*took)) // never more than a twentieth of the time
 		}
 	}
@@ -108,9 +114,9 @@ func (p *programmer) replace(ctx context.Context) error {
 }
 
 // replaceUntilDone tries until it succeeds or ctx is done.
-func (p *programmer) replaceUntilDone(ctx context.Context) {
+func (p *programmer) replaceUntilDone(ctx, writing context.Context) {
 	for {
-		err := p.replace(ctx)
+		err := p.replace(writing)
 		if err == nil {
 			return
 		}
@@ -124,16 +130,16 @@ func (p *programmer) replaceUntilDone(ctx context.Context) {
 }
 
 // check programs everything again if someone else changed the rules. It returns how long looking took.
-func (p *programmer) check(ctx context.Context) time.Duration {
+func (p *programmer) check(ctx, writing context.Context) time.Duration {
 	started := time.Now()
-	found, err := p.backend.Difference(ctx)
+	found, err := p.backend.Difference(writing)
 	took := time.Since(started)
 	switch {
 	case err != nil:
 		slog.Error("compare the rules", "error", err)
 	case found != "":
 		slog.Warn("someone else changed the rules; programming all again", "found", found)
-		p.replaceUntilDone(ctx)
+		p.replaceUntilDone(ctx, writing)
 	}
 	return took
 }
