@@ -2,6 +2,7 @@ package dns
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/miekg/dns"
@@ -39,8 +40,10 @@ func (z *zone) answer(question dns.Question, r records) answer {
 	switch {
 	case dns.IsSubDomain(z.domain, name):
 		return z.answerForward(question, name, r)
-	case dns.IsSubDomain("in-addr.arpa.", name):
-		return z.answerReverse(question, name, r)
+	case dns.IsSubDomain(reverse4, name):
+		return z.answerReverse(question, reverse4, r)
+	case dns.IsSubDomain(reverse6, name):
+		return z.answerReverse(question, reverse6, r)
 	}
 	return answer{foreign: true}
 }
@@ -85,9 +88,12 @@ func (z *zone) answerForward(question dns.Question, name string, r records) answ
 	return reply
 }
 
+// The zones of names that addresses lead back to (RFC 1035 §3.5, RFC 3596 §2.5).
+const reverse4, reverse6 = "in-addr.arpa.", "ip6.arpa."
+
 // answerReverse answers what an address is called. An address that has no name may have one elsewhere.
-func (z *zone) answerReverse(question dns.Question, name string, r records) answer {
-	address, ok := addressOfReverse(name)
+func (z *zone) answerReverse(question dns.Question, zone string, r records) answer {
+	address, ok := addressOfReverse(strings.ToLower(question.Name), zone)
 	if !ok {
 		return answer{foreign: true}
 	}
@@ -96,7 +102,7 @@ func (z *zone) answerReverse(question dns.Question, name string, r records) answ
 		return answer{foreign: true}
 	}
 	if question.Qtype != dns.TypePTR {
-		return answer{authority: []dns.RR{z.soa("in-addr.arpa.")}}
+		return answer{authority: []dns.RR{z.soa(zone)}}
 	}
 	var reply answer
 	for _, target := range names {
@@ -105,12 +111,23 @@ func (z *zone) answerReverse(question dns.Question, name string, r records) answ
 	return reply
 }
 
-func addressOfReverse(name string) (netip.Addr, bool) {
-	labels := dns.SplitDomainName(strings.TrimSuffix(name, "in-addr.arpa."))
-	if len(labels) != 4 {
-		return netip.Addr{}, false
+// addressOfReverse is the address that the name in a reverse zone is about: of 1.0.96.10.in-addr.arpa. it is 10.96.0.1, and of a name
+// in ip6.arpa. it is the 32 hexadecimal digits from the last to the first.
+func addressOfReverse(name, zone string) (netip.Addr, bool) {
+	labels := dns.SplitDomainName(strings.TrimSuffix(name, zone))
+	slices.Reverse(labels)
+	text := strings.Join(labels, ".")
+	if zone == reverse6 {
+		digits := strings.Join(labels, "")
+		if len(labels) != 32 || len(digits) != 32 {
+			return netip.Addr{}, false
+		}
+		text = digits[:4]
+		for i := 4; i < 32; i += 4 {
+			text += ":" + digits[i:i+4]
+		}
 	}
-	address, err := netip.ParseAddr(labels[3] + "." + labels[2] + "." + labels[1] + "." + labels[0])
+	address, err := netip.ParseAddr(text)
 	return address, err == nil
 }
 

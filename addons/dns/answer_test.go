@@ -51,6 +51,10 @@ ports: [{name: http, protocol: TCP, port: 8080}]
 endpoints: [{addresses: [10.244.0.3]}]
 ---
 kind: Service
+metadata: {namespace: default, name: both}
+spec: {clusterIP: 10.96.1.2, clusterIPs: [10.96.1.2, "fd00:10:96::77"], ports: [{name: http, protocol: TCP, port: 80}]}
+---
+kind: Service
 metadata: {namespace: default, name: lonely}
 spec: {clusterIP: None, ports: [{name: http, protocol: TCP, port: 80}]}
 ---
@@ -137,6 +141,12 @@ func TestAnswer(t *testing.T) {
 		{"2.3.3 PTR of a ClusterIP", "1.0.96.10.in-addr.arpa. PTR", []string{"1.0.96.10.in-addr.arpa. 30 IN PTR kubernetes.default.svc.cluster.local."}},
 		{"A of an address's name", "1.0.96.10.in-addr.arpa. A", []string{strings.Replace(negative, "cluster.local. 30", "in-addr.arpa. 30", 1)}},
 		{"PTR of an address without a name", "9.0.244.10.in-addr.arpa. PTR", []string{"foreign"}},
+		{"A of a dual-stack Service", "both.default.svc.cluster.local. A", []string{"both.default.svc.cluster.local. 30 IN A 10.96.1.2"}},
+		{"AAAA of a dual-stack Service", "both.default.svc.cluster.local. AAAA", []string{"both.default.svc.cluster.local. 30 IN AAAA fd00:10:96::77"}},
+		{"PTR of an IPv6 ClusterIP", "7.7.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.6.9.0.0.0.1.0.0.0.0.d.f.ip6.arpa. PTR", []string{
+			"7.7.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.6.9.0.0.0.1.0.0.0.0.d.f.ip6.arpa. 30 IN PTR both.default.svc.cluster.local.",
+		}},
+		{"PTR of half an IPv6 address", "0.0.d.f.ip6.arpa. PTR", []string{"foreign"}},
 		{"PTR of half an address", "96.10.in-addr.arpa. PTR", []string{"foreign"}},
 
 		{"2.4.1 A of a headless Service: ready ones, once each", "peers.default.svc.cluster.local. A", []string{

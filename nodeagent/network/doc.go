@@ -14,7 +14,10 @@
 //
 // Both ends of a veth have fixed MAC addresses and permanent neighbour entries: no ARP, so no broadcast and no waiting.
 //
-// Deliberately missing: IPv6 (switched off on eth0, kept on the Pod's loopback), network policies, bandwidth limits.
+// In a dual-stack cluster the same is done of IPv6: the Pod has the same place in the node's IPv6 range (dualstack.go). Without,
+// IPv6 is off on eth0 and kept on the loopback.
+//
+// Deliberately missing: host ports of IPv6, network policies, bandwidth limits.
 //
 // Caveats: the process must run in the node's network namespace. Rules are written with `iptables -w`, in chains of this
 // package's own; the service proxy writes its KUBE- chains at the same time.
