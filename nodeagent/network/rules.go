@@ -127,21 +127,25 @@ func (n *Node) Keep(ctx context.Context) {
 			slog.Error("routes that somebody deletes stay away", "error", err)
 		}
 	})
-	tick := time.NewTicker(checkInterval)
-	defer tick.Stop()
+	next := time.NewTimer(checkInterval)
+	defer next.Stop()
 	var seen uint32
 	var looked time.Time
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
+		case <-next.C:
 		}
+		next.Reset(checkInterval)
 		generation, err := netfilter.Generation()
 		if err == nil && generation == seen && time.Since(looked) < checkAnyway {
 			continue
 		}
+		began := time.Now()
 		found, err := n.mend()
+		// Reading takes long where Services have many rules: never more than a twentieth of the time.
+		next.Reset(max(checkInterval, 20*time.Since(began)))
 		switch {
 		case err != nil:
 			slog.Error("mend the rules of the Pod network", "error", err, "found", found)
