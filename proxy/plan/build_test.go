@@ -84,7 +84,6 @@ func TestServicesWithoutRules(t *testing.T) {
 	for _, text := range []string{
 		"spec: {clusterIP: None, ports: [{port: 80}]}",
 		"spec: {clusterIP: '', ports: [{port: 80}]}",
-		"spec: {clusterIP: 'fd00::1', ports: [{port: 80}]}",
 		"spec: {type: ExternalName, externalName: example.com, ports: [{port: 80}]}",
 		"{metadata: {labels: {service.kubernetes.io/service-proxy-name: mesh}}, spec: {clusterIP: 10.96.0.1, ports: [{port: 80}]}}",
 	} {

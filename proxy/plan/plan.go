@@ -3,7 +3,6 @@ package plan
 import (
 	"net/netip"
 	"slices"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -27,7 +26,8 @@ func (n PortName) String() string {
 	return n.NamespacedName.String() + ":" + n.Port
 }
 
-// Port is one port of one Service, as one node should serve it.
+// Port is one port of one Service at one of its ClusterIPs, as one node should serve it. A Service of two families has each of its
+// ports twice. All addresses of a Port are of the ClusterIP's family.
 type Port struct {
 	Name     PortName
 	Protocol corev1.Protocol
@@ -97,11 +97,27 @@ func (p *Port) Reachable() []Endpoint {
 		return p.Cluster
 	}
 	union := slices.Concat(p.Cluster, p.Local)
-	sortEndpoints(union)
+	slices.SortFunc(union, compareText)
 	return slices.Compact(union)
 }
 
-// sortEndpoints sorts by text, not by number, as kube-proxy does: 10.244.0.10:80 comes before 10.244.0.2:80.
-func sortEndpoints(endpoints []Endpoint) {
-	slices.SortFunc(endpoints, func(a, b Endpoint) int { return strings.Compare(a.String(), b.String()) })
+// Family is the address family of the ClusterIP and, with it, of every address and endpoint of the port.
+func (p *Port) Family() corev1.IPFamily { return familyOf(p.ClusterIP) }
+
+func familyOf(address netip.Addr) corev1.IPFamily {
+	if address.Is4() {
+		return corev1.IPv4Protocol
+	}
+	return corev1.IPv6Protocol
+}
+
+// Equal says whether p and other ask for the same.
+func (p *Port) Equal(other *Port) bool {
+	return p.Name == other.Name && p.Protocol == other.Protocol &&
+		p.ClusterIP == other.ClusterIP && p.Port == other.Port && p.NodePort == other.NodePort &&
+		p.HealthCheckNodePort == other.HealthCheckNodePort && p.AffinitySeconds == other.AffinitySeconds &&
+		p.InternalLocal == other.InternalLocal && p.ExternalLocal == other.ExternalLocal && p.HasEndpoints == other.HasEndpoints &&
+		slices.Equal(p.ExternalIPs, other.ExternalIPs) && slices.Equal(p.LoadBalancerIPs, other.LoadBalancerIPs) &&
+		slices.Equal(p.SourceRanges, other.SourceRanges) && slices.Equal(p.Cluster, other.Cluster) &&
+		slices.Equal(p.Local, other.Local) && slices.Equal(p.Draining, other.Draining)
 }
