@@ -5,6 +5,7 @@ import (
 
 	"github.com/kubelite/kubelite/proxy/backend"
 	"github.com/kubelite/kubelite/proxy/iptables"
+	"github.com/kubelite/kubelite/proxy/userspace"
 )
 
 // Mode is a way to make the kernel do what a plan says.
@@ -32,5 +33,11 @@ var modes = map[Mode]struct {
 		start: func(_ context.Context, _ Config, options backend.Options) (backend.Backend, error) {
 			return iptables.New(options)
 		},
+	},
+	Userspace: {
+		start: func(ctx context.Context, _ Config, options backend.Options) (backend.Backend, error) {
+			return userspace.New(ctx, options)
+		},
+		cleanup: userspace.Cleanup,
 	},
 }

@@ -1,0 +1,67 @@
+package userspace
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/kubelite/kubelite/proxy/backend"
+	corev1 "k8s.io/api/core/v1"
+)
+
+// jump is a rule in one of netfilter's own chains that leads into one of the mode's.
+type jump struct {
+	edit string // "-I" for the head of the chain, "-A" for its end
+	from chain
+	rule string
+}
+
+// jumps are kube-proxy's: portals first, node ports last, since a load balancer's address may be the node's own.
+func jumps(options backend.Options) []jump {
+	prerouting, output := chain{tableNAT, "PREROUTING"}, chain{tableNAT, "OUTPUT"}
+	const (
+		portals = `-m comment --comment "handle ClusterIPs; NOTE: this must be before the NodePort rules" -j `
+		ports   = `-m addrtype --dst-type LOCAL -m comment --comment "handle service NodePorts; NOTE: this must be the last rule in the chain" -j `
+		refuse  = `-m conntrack --ctstate NEW -m comment --comment "services without endpoints and load balancer firewall" -j KUBE-PORTALS-FILTER`
+	)
+	all := []jump{
+		{"-I", prerouting, portals + portalsContainer.name},
+		{"-I", output, portals + portalsHost.name},
+		{"-I", chain{tableFilter, "INPUT"}, `-m comment --comment "Ensure that non-local NodePort traffic can flow" -j ` + nodePortsAccept.name},
+		{"-I", chain{tableFilter, "INPUT"}, refuse},
+		{"-I", chain{tableFilter, "FORWARD"}, refuse},
+		{"-I", chain{tableFilter, "OUTPUT"}, refuse},
+	}
+	for _, network := range nodePortNetworks(options) {
+		all = append(all, jump{"-A", prerouting, network + ports + nodePortsContainer.name})
+		all = append(all, jump{"-A", output, network + ports + nodePortsHost.name})
+	}
+	return all
+}
+
+// nodePortNetworks are matches of the node's addresses at which node ports are served.
+func nodePortNetworks(options backend.Options) []string {
+	var networks []string
+	for _, prefix := range options.NodePortAddresses {
+		if prefix.Bits() == 0 {
+			networks = nil
+			break
+		}
+		networks = append(networks, fmt.Sprintf("-d %s ", prefix.Masked()))
+	}
+	switch {
+	case len(networks) > 0:
+		return networks
+	case options.Family == corev1.IPv6Protocol:
+		return []string{"! -d ::1/128 "}
+	case options.LocalhostNodePorts:
+		return []string{""}
+	}
+	return []string{"! -d 127.0.0.0/8 "}
+}
+
+// target is the chain that a rule leads to; empty for none.
+func target(rule string) string {
+	_, name, _ := strings.Cut(rule, " -j ")
+	name, _, _ = strings.Cut(name, " ")
+	return name
+}
