@@ -1,0 +1,78 @@
+package nftables
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/kubelite/kubelite/proxy/plan"
+	"golang.org/x/sys/unix"
+)
+
+// hasAffinity says whether one of the Services that change has clients that may be remembered.
+func (s *state) hasAffinity(changed plan.Plan) bool {
+	for name := range changed {
+		if old := s.services[name]; old != nil && slices.ContainsFunc(old.ports, func(p plan.Port) bool { return p.AffinitySeconds != 0 }) {
+			return true
+		}
+	}
+	return false
+}
+
+// forget deletes what the kernel remembers of clients whose endpoint is none of their Service's any more, or whose Service forgets after
+// another time than it did. It comes after the change, when nothing leads there any more that could be remembered anew.
+func (b *Backend) forget(c *connection) error {
+	for {
+		change := newBatch(b.layout, tableName, 0)
+		err := c.readSet(b.layout, affinity, func(e element, attributes []byte) error {
+			var milliseconds uint64
+			if timeout := find(attributes, unix.NFTA_SET_ELEM_TIMEOUT); len(timeout) == 8 {
+				milliseconds = bigEndian.Uint64(timeout)
+			}
+			if !b.state.remembers(e, milliseconds) {
+				change.deleteElement(e)
+			}
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("read set %s: %w", affinity.name(), err)
+		}
+		if change.empty() {
+			return nil
+		}
+		// One that expired since it was read takes the others with it: read again.
+		if err := commit(c, change); !errors.Is(err, unix.ENOENT) {
+			return err
+		}
+	}
+}
+
+// remembers says whether a client of a destination may still be sent to the endpoint in e.
+func (s *state) remembers(e element, milliseconds uint64) bool {
+	d := s.destinationOf(e.key)
+	owner := s.owners[d]
+	if owner == nil {
+		d.kind, d.address = toNode, [16]byte{}
+		if owner = s.owners[d]; owner == nil {
+			return false
+		}
+	}
+	port, as, found := portFor(owner.ports, d)
+	if !found || uint64(port.AffinitySeconds)*1000 != milliseconds {
+		return false
+	}
+	chosen := port.ExternalEndpoints()
+	if as == asClusterIP {
+		chosen = port.InternalEndpoints()
+	} else if client := s.client(e.key); port.ExternalLocal && (s.options.ClusterCIDR.Contains(client) || slices.Contains(s.options.NodeIPs, client)) {
+		chosen = port.Cluster
+	}
+	return slices.ContainsFunc(chosen, func(endpoint plan.Endpoint) bool { return endpointData(endpoint.AddrPort) == e.data })
+}
+
+// client is the address that a key of affinity begins with.
+func (l layout) client(k key) netip.Addr {
+	address, _ := netip.AddrFromSlice(k.bytes[:l.family.addressLength()])
+	return address
+}

@@ -1,0 +1,30 @@
+package nftables
+
+import (
+	"context"
+	"errors"
+
+	"golang.org/x/sys/unix"
+)
+
+// Cleanup deletes the tables of both families from the calling thread's network namespace. Where there is none it does nothing, even
+// where the kernel has no nf_tables at all.
+func Cleanup(context.Context) error {
+	c, err := dial()
+	if errors.Is(err, unix.EPROTONOSUPPORT) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	for _, f := range []family{unix.NFPROTO_IPV4, unix.NFPROTO_IPV6} {
+		b := newBatch(layout{family: f}, tableName, 0)
+		b.deleteTable()
+		err := commit(c, b)
+		if err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EOPNOTSUPP) && !errors.Is(err, unix.EAFNOSUPPORT) {
+			return err
+		}
+	}
+	return nil
+}
