@@ -1,0 +1,91 @@
+package behaviour
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/kubelite/kubelite/proxy"
+)
+
+// variant is a mode with what it is run with.
+type variant struct {
+	name string
+	mode proxy.Mode
+	// multi is the program that iptables, ip6tables and their -save and -restore are; empty for the machine's choice.
+	multi string
+}
+
+var variants = []variant{
+	{name: "iptables-nft", mode: proxy.IPTables, multi: "xtables-nft-multi"},
+	{name: "iptables-legacy", mode: proxy.IPTables, multi: "xtables-legacy-multi"},
+	{name: "nftables", mode: proxy.NFTables},
+	{name: "ipvs", mode: proxy.IPVS},
+	{name: "userspace", mode: proxy.Userspace},
+}
+
+// require skips what this kernel or machine cannot run, and says what is missing.
+func (v variant) require(t testing.TB) {
+	t.Helper()
+	if v.mode == proxy.IPVS {
+		if _, err := os.Stat("/proc/net/ip_vs"); err != nil {
+			t.Skip("the kernel module ip_vs is missing")
+		}
+	}
+	if v.multi != "" {
+		if _, err := exec.LookPath(v.multi); err != nil {
+			t.Skipf("the program %s is missing", v.multi)
+		}
+	}
+}
+
+// config is the proxy's, without what is a node's own.
+func (v variant) config() proxy.Config {
+	return proxy.Config{
+		Mode:          v.mode,
+		ClusterCIDR:   clusterCIDR(corev1.IPv4Protocol),
+		CheckInterval: 500 * time.Millisecond,
+	}
+}
+
+// environment is the PATH on which the variant's iptables comes first.
+func (v variant) environment(t testing.TB) string {
+	t.Helper()
+	path := os.Getenv("PATH")
+	if v.multi == "" {
+		return "PATH=" + path
+	}
+	multi, err := exec.LookPath(v.multi)
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder := t.TempDir()
+	for _, name := range []string{"iptables", "ip6tables"} {
+		for _, end := range []string{"", "-save", "-restore"} {
+			if err := os.Symlink(multi, filepath.Join(folder, name+end)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	return "PATH=" + folder + string(os.PathListSeparator) + path
+}
+
+// expect is what must happen in this mode: what the documentation says, but for what a mode cannot do or does differently, which
+// is all here.
+func (v variant) expect(c testCase) expectation {
+	e := expect(c)
+	if v.mode == proxy.IPTables && c.client == node1 && (c.way == externalIP || c.way == loadBalancerIP) && e.outcome == refused {
+		// KUBE-EXTERNAL-SERVICES, which refuses what has no endpoints, is in INPUT and FORWARD but not in OUTPUT, as kube-proxy's:
+		// what the node itself sends there leaves it as if there was no Service.
+		return expectation{outcome: leftAlone}
+	}
+	if c.way == nodePortLocalhost && v.mode != proxy.IPTables {
+		// Only iptables routes 127.0.0.1 (route_localnet); nftables and ipvs never do, as kube-proxy's do not (KEP-3866).
+		return expectation{outcome: refused}
+	}
+	return e
+}
