@@ -13,7 +13,9 @@ type candidate struct {
 	Endpoint
 	state state
 	local bool
-	hints *hints
+	// elsewhere says that the endpoint is on another node; where it is may be unknown, too.
+	elsewhere bool
+	hints     *hints
 }
 
 // endpointsOf collects the endpoints of one Service port from its slices, sorted, each address and port once.
@@ -34,10 +36,11 @@ func endpointsOf(port *servicePort, family corev1.IPFamily, endpointSlices []*Sl
 				break // a slice's addresses are of one family
 			}
 			all = append(all, candidate{
-				Endpoint: Endpoint{netip.AddrPortFrom(endpoint.address, number)},
-				state:    endpoint.state,
-				local:    endpoint.node != "" && endpoint.node == node.Name,
-				hints:    endpoint.hints,
+				Endpoint:  Endpoint{netip.AddrPortFrom(endpoint.address, number)},
+				state:     endpoint.state,
+				local:     endpoint.node != "" && endpoint.node == node.Name,
+				elsewhere: endpoint.node != "" && endpoint.node != node.Name,
+				hints:     endpoint.hints,
 			})
 		}
 	}
@@ -97,6 +100,9 @@ func categorize(port *Port, all []candidate, node Node) {
 		c := &all[i]
 		if len(reachable) > 0 && reachable[0] == c.Endpoint {
 			reachable = reachable[1:]
+			if !c.elsewhere && !slices.Contains(port.Hairpin, c.Addr()) {
+				port.Hairpin = append(port.Hairpin, c.Addr())
+			}
 		} else if c.state.is(serving) {
 			port.Draining = append(port.Draining, c.Endpoint)
 		}

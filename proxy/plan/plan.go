@@ -119,5 +119,6 @@ func (p *Port) Equal(other *Port) bool {
 		p.InternalLocal == other.InternalLocal && p.ExternalLocal == other.ExternalLocal && p.HasEndpoints == other.HasEndpoints &&
 		slices.Equal(p.ExternalIPs, other.ExternalIPs) && slices.Equal(p.LoadBalancerIPs, other.LoadBalancerIPs) &&
 		slices.Equal(p.SourceRanges, other.SourceRanges) && slices.Equal(p.Cluster, other.Cluster) &&
-		slices.Equal(p.Local, other.Local) && slices.Equal(p.Draining, other.Draining)
+		slices.Equal(p.Local, other.Local) && slices.Equal(p.Draining, other.Draining) &&
+		slices.Equal(p.Hairpin, other.Hairpin)
 }
