@@ -2,6 +2,7 @@ package nftables
 
 import (
 	"fmt"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -10,10 +11,10 @@ import (
 // there are: all with five endpoints share theirs.
 type chain struct {
 	kind chainKind
-	// count is the number of endpoints to choose from.
+	// count is the number of endpoints to choose from; of remember, the seconds for which a client keeps its endpoint.
 	count int32
-	// affinity is how many seconds a client keeps its endpoint; 0 for not at all.
-	affinity int32
+	// sticky says that a client that is remembered is sent where it was before.
+	sticky bool
 }
 
 type chainKind uint8
@@ -33,6 +34,8 @@ const (
 	toNodePort
 	toNodePortLocal
 	fromInsideToNodePort
+	// remember notes where a client was sent.
+	remember
 )
 
 var chainNames = map[chainKind]string{
@@ -44,17 +47,20 @@ var chainNames = map[chainKind]string{
 	toNodePort:           "node-port",
 	toNodePortLocal:      "node-port-local",
 	fromInsideToNodePort: "inside-node-port",
+	remember:             "remember",
 }
 
-// name is like "cluster-ip-5", or "cluster-ip-5-sticky-10800s" with session affinity.
+// name is like "cluster-ip-5", or "cluster-ip-5-sticky" with session affinity; "remember-10800s".
 func (c chain) name() string {
 	switch {
 	case c.kind == drop:
 		return "drop"
 	case c.kind == refuse:
 		return chainNames[refuse]
-	case c.affinity != 0:
-		return fmt.Sprintf("%s-%d-sticky-%ds", chainNames[c.kind], c.count, c.affinity)
+	case c.kind == remember:
+		return fmt.Sprintf("%s-%ds", chainNames[remember], c.count)
+	case c.sticky:
+		return fmt.Sprintf("%s-%d-sticky", chainNames[c.kind], c.count)
 	}
 	return fmt.Sprintf("%s-%d", chainNames[c.kind], c.count)
 }
@@ -73,14 +79,8 @@ func (c chain) verdict() attribute {
 // chainNamed is the chain on demand with that name; false if it is not the name of one.
 func chainNamed(name string) (chain, bool) {
 	for kind, prefix := range chainNames {
-		c := chain{kind: kind}
-		if _, err := fmt.Sscanf(name, prefix+"-%d-sticky-%ds", &c.count, &c.affinity); err != nil {
-			c.affinity = 0
-			if _, err := fmt.Sscanf(name, prefix+"-%d", &c.count); err != nil {
-				continue
-			}
-		}
-		if c.madeOnDemand() && c.name() == name {
+		c := chain{kind: kind, sticky: strings.HasSuffix(name, "-sticky")}
+		if _, err := fmt.Sscanf(name, prefix+"-%d", &c.count); err == nil && c.madeOnDemand() && c.name() == name {
 			return c, true
 		}
 	}
@@ -94,7 +94,11 @@ func chainNamed(name string) (chain, bool) {
 //	external-local-2    jump from-inside
 //	inside-5
 //
-// and then, in each, the choice of an endpoint.
+// and then, in each, the choice of an endpoint. Other than these:
+//
+//	remember-10800s     update @affinity { ct original ip saddr . ct original ip daddr . meta l4proto . ct original proto-dst timeout 3h : ip daddr . th dport }
+//
+// It prolongs what is there, and does not change where that leads.
 func (l layout) rulesOf(c chain) []rule {
 	var rules []rule
 	switch c.kind {
@@ -116,6 +120,11 @@ func (l layout) rulesOf(c chain) []rule {
 		return append(rules, l.choose(c, nodePortEndpoints, nodePortKey())...)
 	case fromInsideToNodePort:
 		return append(rules, l.choose(c, insideNodePortEndpoints, nodePortKey())...)
+	case remember:
+		client := l.originalClientKey()
+		port := client.end + l.family.words()
+		return []rule{append(client.load, l.family.destination(client.end), payload(port, baseTransport, 2, 2),
+			updateMap(affinity, client.end, uint64(c.count)*1000))}
 	}
 	return rules
 }
@@ -124,27 +133,18 @@ func (l layout) rulesOf(c chain) []rule {
 //
 //	dnat ip to ip daddr . meta l4proto . th dport . numgen random mod 5 map @endpoints
 //
-// With session affinity the endpoint is first noted; where the client is known that only prolongs its note:
+// With session affinity a client that is remembered goes where it was:
 //
-//	update @affinity { ip saddr . ip daddr . meta l4proto . th dport timeout 3h : ip daddr . meta l4proto . th dport . numgen random mod 5 map @endpoints }
 //	dnat ip to ip saddr . ip daddr . meta l4proto . th dport map @affinity
-//
-// and only where no more notes can be taken the random choice follows.
 func (l layout) choose(c chain, from set, key keyLoad) []rule {
 	if c.count == 0 {
 		return nil
 	}
-	pick := func(to register) rule {
-		return append(append(rule{}, key.load...), randomNumber(key.end, uint32(c.count)), lookupData(from, to))
+	random := append(append(rule{}, key.load...), randomNumber(key.end, uint32(c.count)), lookupData(from, 0), l.family.destinationNAT(0))
+	if !c.sticky {
+		return []rule{random}
 	}
-	direct := append(pick(0), l.family.destinationNAT(0))
-	if c.affinity == 0 {
-		return []rule{direct}
-	}
-	client := l.clientKey()
-	note := append(append(pick(client.end), client.load...), updateMap(affinity, client.end, uint64(c.affinity)*1000))
-	noted := append(append(rule{}, client.load...), lookupData(affinity, 0), l.family.destinationNAT(0))
-	return []rule{note, noted, direct}
+	return []rule{append(l.clientKey().load, lookupData(affinity, 0), l.family.destinationNAT(0)), random}
 }
 
 // keyLoad loads a key into the registers from 0 to before end.
@@ -167,6 +167,23 @@ func (l layout) clientKey() keyLoad {
 	words := l.family.words()
 	load := append(rule{l.family.source(0), l.family.destination(words)}, portAt(2*words)...)
 	return keyLoad{load, 2*words + 2}
+}
+
+// originalClientKey is the same of a connection whose destination was translated.
+func (l layout) originalClientKey() keyLoad {
+	words := l.family.words()
+	load := append(rule{l.family.originalSource(0), l.family.originalDestination(words)}, originalPortAt(2*words)...)
+	return keyLoad{load, 2*words + 2}
+}
+
+// originalDestinationKey is ct original ip daddr . meta l4proto . ct original proto-dst.
+func (l layout) originalDestinationKey() keyLoad {
+	words := l.family.words()
+	return keyLoad{append(rule{l.family.originalDestination(0)}, originalPortAt(words)...), words + 2}
+}
+
+func originalPortAt(to register) rule {
+	return rule{metaLoad(to, unix.NFT_META_L4PROTO), original(to+1, unix.NFT_CT_PROTO_DST)}
 }
 
 func portAt(to register) rule {

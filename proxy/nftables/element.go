@@ -123,25 +123,35 @@ func (b *elementBuilder) addRefusal(s set) {
 	}
 }
 
+func (b *elementBuilder) sticky() bool { return b.port.AffinitySeconds > 0 }
+
+// addMemory adds for how long clients are remembered, if they are.
+func (b *elementBuilder) addMemory(s set) {
+	if b.sticky() {
+		b.add(s, chain{kind: remember, count: b.port.AffinitySeconds})
+	}
+}
+
 func (b *elementBuilder) addClusterIP() {
 	chosen := b.port.InternalEndpoints()
 	if len(chosen) == 0 {
 		b.addRefusal(withoutEndpoints)
 		return
 	}
-	b.add(services, chain{toClusterIP, int32(len(chosen)), b.port.AffinitySeconds})
+	b.add(services, chain{toClusterIP, int32(len(chosen)), b.sticky()})
 	b.addEndpoints(endpoints, chosen)
+	b.addMemory(stickyServices)
 }
 
 // externalSets are the sets and chains for one way to reach a Service from outside.
 type externalSets struct {
-	services, endpoints, insideServices, insideEndpoints, without set
-	cluster, local, inside                                        chainKind
+	services, endpoints, insideServices, insideEndpoints, without, sticky set
+	cluster, local, inside                                                chainKind
 }
 
 var (
-	addressSets  = externalSets{services, endpoints, insideServices, insideEndpoints, withoutEndpoints, toExternal, toExternalLocal, fromInside}
-	nodePortSets = externalSets{nodePorts, nodePortEndpoints, insideNodePorts, insideNodePortEndpoints, nodePortsWithoutEndpoints,
+	addressSets  = externalSets{services, endpoints, insideServices, insideEndpoints, withoutEndpoints, stickyServices, toExternal, toExternalLocal, fromInside}
+	nodePortSets = externalSets{nodePorts, nodePortEndpoints, insideNodePorts, insideNodePortEndpoints, nodePortsWithoutEndpoints, stickyNodePorts,
 		toNodePort, toNodePortLocal, fromInsideToNodePort}
 )
 
@@ -155,11 +165,12 @@ func (b *elementBuilder) addExternal(sets externalSets) {
 	}
 	inside := b.port.ExternalLocal && len(b.port.Cluster) > 0
 	if len(chosen) > 0 || inside {
-		b.add(sets.services, chain{kind, int32(len(chosen)), b.port.AffinitySeconds})
+		b.add(sets.services, chain{kind, int32(len(chosen)), b.sticky()})
 		b.addEndpoints(sets.endpoints, chosen)
+		b.addMemory(sets.sticky)
 	}
 	if inside {
-		b.add(sets.insideServices, chain{sets.inside, int32(len(b.port.Cluster)), b.port.AffinitySeconds})
+		b.add(sets.insideServices, chain{sets.inside, int32(len(b.port.Cluster)), b.sticky()})
 		b.addEndpoints(sets.insideEndpoints, b.port.Cluster)
 	}
 	if len(chosen) == 0 {
@@ -204,7 +215,7 @@ func (l layout) destinationOf(k key) destination {
 	d := destination{}
 	at := 0
 	switch k.set {
-	case nodePorts, nodePortEndpoints, insideNodePorts, insideNodePortEndpoints, nodePortsWithoutEndpoints:
+	case nodePorts, nodePortEndpoints, insideNodePorts, insideNodePortEndpoints, nodePortsWithoutEndpoints, stickyNodePorts:
 		d.kind = toNode
 	case clusterIPs, hairpin:
 		d.kind = wholeAddress

@@ -121,6 +121,22 @@ func conntrackStateNew() []attribute {
 	}
 }
 
+// translated goes on with connections whose destination was translated.
+func translated() []attribute {
+	const statusDestinationNAT = 1 << 5
+	return []attribute{
+		expression("ct", register(0).attribute(unix.NFTA_CT_DREG), number(unix.NFTA_CT_KEY, unix.NFT_CT_STATUS)),
+		bitwise(0, native(statusDestinationNAT), native(0)),
+		compare(0, unix.NFT_CMP_NEQ, native(0)),
+	}
+}
+
+// original loads what a connection's first packet had before it was translated.
+func original(to register, key uint32) attribute {
+	const directionOriginal = 0
+	return expression("ct", to.attribute(unix.NFTA_CT_DREG), number(unix.NFTA_CT_KEY, key), raw(unix.NFTA_CT_DIRECTION, []byte{directionOriginal}))
+}
+
 // The expressions below depend on the family of the addresses that a table is for.
 
 // addressLength is in bytes.
@@ -151,6 +167,20 @@ func (f family) destination(to register) attribute {
 		return payload(to, baseNetwork, 24, 16)
 	}
 	return payload(to, baseNetwork, 16, 4)
+}
+
+func (f family) originalSource(to register) attribute {
+	if f == unix.NFPROTO_IPV6 {
+		return original(to, unix.NFT_CT_SRC_IP6)
+	}
+	return original(to, unix.NFT_CT_SRC_IP)
+}
+
+func (f family) originalDestination(to register) attribute {
+	if f == unix.NFPROTO_IPV6 {
+		return original(to, unix.NFT_CT_DST_IP6)
+	}
+	return original(to, unix.NFT_CT_DST_IP)
 }
 
 // matchPrefix compares the address in register 0 with a network.

@@ -28,6 +28,7 @@ const (
 	chainFromInside            = "from-inside"
 	chainFromInsideToNodePorts = "from-inside-to-node-ports"
 	chainNoEndpoints           = "no-endpoints"
+	chainRememberClient        = "remember-client"
 )
 
 // fixedChain is one that is always there.
@@ -65,7 +66,10 @@ const (
 // chains are in an order in which each leads only to ones before it.
 func (l layout) chains() []fixedChain {
 	jumpToServices := []rule{{immediateVerdict(verdictJump, chainServices)}}
-	jumpToNoEndpoints := []rule{append(conntrackStateNew(), immediateVerdict(verdictJump, chainNoEndpoints))}
+	newConnections := []rule{
+		append(append(conntrackStateNew(), translated()...), immediateVerdict(verdictGoto, chainRememberClient)),
+		append(conntrackStateNew(), immediateVerdict(verdictJump, chainNoEndpoints)),
+	}
 	inside := []rule{}
 	toNodePortsInside := []rule{}
 	if l.options.ClusterCIDR.IsValid() {
@@ -79,13 +83,17 @@ func (l layout) chains() []fixedChain {
 		{chainServices, nil, append([]rule{l.destinationVerdict(services)}, l.toNodePorts(nodePorts)...)},
 		{chainNoEndpoints, nil, append(append([]rule{l.destinationVerdict(withoutEndpoints)}, l.toNodePorts(nodePortsWithoutEndpoints)...),
 			rule{l.family.destination(0), lookup(clusterIPs), l.family.reject()})},
+		{chainRememberClient, nil, []rule{
+			append(l.originalDestinationKey().load, lookupVerdict(stickyServices)),
+			append(originalPortAt(0), lookupVerdict(stickyNodePorts)),
+		}},
 		{"firewall-prerouting", &hook{"filter", hookPrerouting, priorityFirewall}, []rule{l.firewall()}},
 		{"firewall-output", &hook{"filter", hookOutput, priorityFirewall}, []rule{l.firewall()}},
 		{"nat-prerouting", &hook{"nat", hookPrerouting, priorityDestination}, jumpToServices},
 		{"nat-output", &hook{"nat", hookOutput, priorityDestination}, jumpToServices},
-		{"filter-input", &hook{"filter", hookInput, priorityFilter}, jumpToNoEndpoints},
-		{"filter-forward", &hook{"filter", hookForward, priorityFilter}, jumpToNoEndpoints},
-		{"filter-output", &hook{"filter", hookOutput, priorityFilter}, jumpToNoEndpoints},
+		{"filter-input", &hook{"filter", hookInput, priorityFilter}, newConnections},
+		{"filter-forward", &hook{"filter", hookForward, priorityFilter}, newConnections},
+		{"filter-output", &hook{"filter", hookOutput, priorityFilter}, newConnections},
 		{"nat-postrouting", &hook{"nat", hookPostrouting, prioritySource}, l.masquerade()},
 	}
 }

@@ -18,9 +18,8 @@ func (c *connection) probe(l layout) error {
 	const probed = tableName + "-probe"
 	b := newBatch(l, probed, 0)
 	b.addTable()
-	for kind := toClusterIP; kind <= fromInsideToNodePort; kind++ {
-		b.addChain(chain{kind, 2, 1})
-	}
+	b.addChain(chain{toClusterIP, 2, true})
+	b.addChain(chain{kind: remember, count: 1})
 	failures, _, err := c.send(b.data, b.sequence-1)
 	if err != nil {
 		return fmt.Errorf("ask the kernel for nf_tables: %w", err)

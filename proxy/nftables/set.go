@@ -32,7 +32,10 @@ const (
 	// firewall are the load-balancer addresses that only the clients in sourceRanges may use.
 	firewall
 	sourceRanges
-	// affinity is which client of which destination was sent where. The kernel fills it.
+	// stickyServices and stickyNodePorts say for how long a client of a destination is remembered; affinity is which client of which
+	// destination was sent where. The kernel fills it.
+	stickyServices
+	stickyNodePorts
 	affinity
 
 	setCount
@@ -42,7 +45,7 @@ var setNames = [setCount]string{
 	"services", "endpoints", "node-ports", "node-port-endpoints",
 	"inside-services", "inside-endpoints", "inside-node-ports", "inside-node-port-endpoints",
 	"services-without-endpoints", "node-ports-without-endpoints",
-	"cluster-ips", "hairpin", "firewall", "source-ranges", "affinity",
+	"cluster-ips", "hairpin", "firewall", "source-ranges", "sticky-services", "sticky-node-ports", "affinity",
 }
 
 func (s set) name() string { return setNames[s] }
@@ -104,9 +107,9 @@ var (
 // fields are the parts of a set's key and, for a map of addresses, of its data.
 func (s set) fields() (key, data []field) {
 	switch s {
-	case services, insideServices, withoutEndpoints, firewall:
+	case services, insideServices, withoutEndpoints, firewall, stickyServices:
 		return addressAndPort, nil
-	case nodePorts, insideNodePorts, nodePortsWithoutEndpoints:
+	case nodePorts, insideNodePorts, nodePortsWithoutEndpoints, stickyNodePorts:
 		return portAlone, nil
 	case endpoints, insideEndpoints:
 		return []field{fieldAddress, fieldProtocol, fieldPort, fieldIndex}, endpointAddress
@@ -125,7 +128,7 @@ func (s set) fields() (key, data []field) {
 // isVerdictMap says whether the set's data are verdicts.
 func (s set) isVerdictMap() bool {
 	switch s {
-	case services, nodePorts, insideServices, insideNodePorts, withoutEndpoints, nodePortsWithoutEndpoints:
+	case services, nodePorts, insideServices, insideNodePorts, withoutEndpoints, nodePortsWithoutEndpoints, stickyServices, stickyNodePorts:
 		return true
 	}
 	return false
