@@ -24,7 +24,15 @@ func (s *Server) bootstrap() error {
 	if !s.reachable() {
 		slog.Warn("the Service kubernetes has no endpoints: Pods cannot reach a loopback address", "advertised", s.config.AdvertiseAddress)
 	}
-	return s.ensureAll(context.Background())
+	ctx := context.Background()
+	if err := s.ensureServiceCIDR(ctx); err != nil {
+		return err
+	}
+	if err := s.repairServiceAddresses(ctx); err != nil {
+		return err
+	}
+	s.reportNodePorts(ctx)
+	return s.ensureAll(ctx)
 }
 
 // ensureAll makes or corrects the namespaces, the Service "kubernetes" and its endpoints; what is right already costs no write.

@@ -1,6 +1,7 @@
 package apiserver
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -8,6 +9,7 @@ import (
 	"github.com/kubelite/kubelite/apiserver/auth"
 	"github.com/kubelite/kubelite/apiserver/store"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
 // generateAttempts is how often a taken generated name is replaced by another.
@@ -72,6 +74,12 @@ func (c *call) tryCreate(obj Object, options writeOptions) (item *store.Item, er
 	if err := c.authorizeName(obj.GetName()); err != nil {
 		return nil, err
 	}
+	finishBegun, err := c.runHook(kind.Begin, obj, nil)
+	if err != nil {
+		return nil, err
+	}
+	committed := false
+	defer func() { finishBegun(committed) }()
 	if kind.PrepareForCreate != nil {
 		kind.PrepareForCreate(obj)
 	}
@@ -84,16 +92,15 @@ func (c *call) tryCreate(obj Object, options writeOptions) (item *store.Item, er
 		}
 	}
 	key := c.resource.key(obj.GetNamespace(), obj.GetName())
-	finish, err := c.admit(obj, nil)
+	finish, err := c.runHook(kind.Admit, obj, nil)
 	if err != nil {
 		return nil, err
 	}
-	committed := false
 	defer func() { finish(committed) }()
 	if options.dryRun {
 		return c.dryCreate(key, obj)
 	}
-	item, err = c.store.Create(c.r.Context(), key, obj)
+	item, err = c.store.Create(c.r.Context(), key, obj, c.companions(obj, nil)...)
 	if err != nil {
 		return nil, fmt.Errorf("create: %w", err)
 	}
@@ -115,19 +122,52 @@ func (c *call) authorizeName(name string) error {
 	})
 }
 
-// admit runs the kind's admission. finish must be called once.
-func (c *call) admit(obj, old Object) (finish func(committed bool), err error) {
-	if c.resource.Admit == nil {
-		return func(bool) {}, nil
+// reserveHook is a kind's Begin or Admit.
+type reserveHook = func(ctx context.Context, obj, old Object) (finish func(committed bool), err error)
+
+// runHook runs a kind's hook, if it has it. finish must be called once.
+func (c *call) runHook(hook reserveHook, obj, old Object) (finish func(committed bool), err error) {
+	nothing := func(bool) {}
+	if hook == nil {
+		return nothing, nil
 	}
-	finish, err = c.resource.Admit(c.r.Context(), obj, old)
+	finish, err = hook(c.r.Context(), obj, old)
 	if err != nil {
 		return nil, err
 	}
 	if finish == nil {
-		finish = func(bool) {}
+		finish = nothing
 	}
 	return finish, nil
+}
+
+// companions are the objects that are written in the same transaction as obj takes the place of old. obj is nil on deletion,
+// old on create.
+func (c *call) companions(obj, old Object) []store.Companion {
+	if c.resource.Along == nil {
+		return nil
+	}
+	var companions []store.Companion
+	set, removed := c.resource.Along(obj, old)
+	for _, other := range set {
+		c.stampNew(other)
+		companions = append(companions, store.Companion{Key: c.companionKey(other), Object: other})
+	}
+	for _, other := range removed {
+		companions = append(companions, store.Companion{Key: c.companionKey(other)})
+	}
+	return companions
+}
+
+// companionKey is where an object of any kind is stored.
+func (s *Server) companionKey(obj Object) store.Key {
+	kind := obj.GetObjectKind().GroupVersionKind()
+	for _, res := range s.resources {
+		if res.GroupVersionKind == kind {
+			return res.key(obj.GetNamespace(), obj.GetName())
+		}
+	}
+	return store.Key{Resource: schema.GroupResource{Group: kind.Group, Resource: kind.Kind}, Namespace: obj.GetNamespace(), Name: obj.GetName()}
 }
 
 // dryCreate answers what create would, without a write.

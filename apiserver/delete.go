@@ -254,7 +254,7 @@ func (c *call) mayGo(obj Object) bool {
 
 // remove takes the object out of the store and tells its kind.
 func (c *call) remove(current *store.Item) (*store.Item, error) {
-	item, err := c.store.Delete(c.r.Context(), current.Key, current.Revision)
+	item, err := c.store.Delete(c.r.Context(), current.Key, current.Revision, c.companions(nil, current.Object)...)
 	if err != nil {
 		return nil, err
 	}

@@ -46,8 +46,8 @@ type Config struct {
 	Listen    []Address
 	Listeners []net.Listener
 
-	// ServiceCIDR is the range of ClusterIPs; zero: 10.96.0.0/12.
-	ServiceCIDR netip.Prefix
+	// ServiceCIDRs are the ranges of ClusterIPs: one, or one of each IP family, of which the first is the default. None: 10.96.0.0/12.
+	ServiceCIDRs []netip.Prefix
 	// NodePortFirst and NodePortLast bound the node ports; zero: 30000 and 32767.
 	NodePortFirst, NodePortLast int
 	// ClusterDomain is the DNS domain; empty: cluster.local.
@@ -62,8 +62,8 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	if !c.ServiceCIDR.IsValid() {
-		c.ServiceCIDR = netip.MustParsePrefix("10.96.0.0/12")
+	if len(c.ServiceCIDRs) == 0 {
+		c.ServiceCIDRs = []netip.Prefix{netip.MustParsePrefix("10.96.0.0/12")}
 	}
 	if c.NodePortFirst == 0 {
 		c.NodePortFirst, c.NodePortLast = 30000, 32767
@@ -155,11 +155,12 @@ func (s *Server) open() error {
 	}
 	s.agents = agents
 	kinds := registry.Kinds(registry.Config{
-		ServiceCIDR:   s.config.ServiceCIDR,
+		ServiceCIDRs:  s.config.ServiceCIDRs,
 		NodePortFirst: s.config.NodePortFirst,
 		NodePortLast:  s.config.NodePortLast,
 		IntN:          s.random.IntN,
 		Get:           s.stored,
+		List:          s.storedAll,
 	})
 	volatile := map[schema.GroupResource]bool{}
 	for _, kind := range kinds {
@@ -194,6 +195,15 @@ func (s *Server) stored(resource schema.GroupResource, namespace, name string) r
 		return nil
 	}
 	return item.Object
+}
+
+// storedAll are all objects of a resource, for the kinds' own look-ups.
+func (s *Server) storedAll(resource schema.GroupResource) []registry.Object {
+	var all []registry.Object
+	for item := range s.store.List(resource, "").All() {
+		all = append(all, item.Object)
+	}
+	return all
 }
 
 // issuer is the issuer and the audience of service-account tokens.
@@ -256,6 +266,7 @@ func (s *Server) Run(ctx context.Context) error {
 	var chores sync.WaitGroup // end with stop
 	chores.Go(func() { s.expire(context.WithoutCancel(ctx)) })
 	chores.Go(func() { s.keepOwnObjects(context.WithoutCancel(ctx)) })
+	chores.Go(func() { s.keepServiceAddresses(context.WithoutCancel(ctx)) })
 	select {
 	case <-ctx.Done():
 		err = nil
@@ -320,7 +331,7 @@ func (s *Server) tlsConfig() (*tls.Config, error) {
 }
 
 // serviceAddress is the ClusterIP of the Service "kubernetes": the first of the range.
-func (s *Server) serviceAddress() netip.Addr { return s.config.ServiceCIDR.Masked().Addr().Next() }
+func (s *Server) serviceAddress() netip.Addr { return s.config.ServiceCIDRs[0].Masked().Addr().Next() }
 
 // random is a source of numbers, the same ones for the same seed. It may be used concurrently.
 type random struct {

@@ -121,17 +121,29 @@ func (c *call) tryModify(ch change) (*store.Item, bool, error) {
 
 // replace takes the next version through hooks and validation into the store.
 func (c *call) replace(ch change, current *store.Item, next Object) (item *store.Item, err error) {
+	if err := c.identifyChange(ch, current.Object, next); err != nil {
+		return nil, err
+	}
+	begin, admit := c.resource.Begin, c.resource.Admit
+	if ch.strategy != nil { // subresources reserve nothing
+		begin, admit = nil, nil
+	}
+	finishBegun, err := c.runHook(begin, next, current.Object)
+	if err != nil {
+		return nil, err
+	}
+	committed := false
+	defer func() { finishBegun(committed) }()
 	if err := c.prepareChange(ch, current.Object, next); err != nil {
 		return nil, err
 	}
 	if err := c.restrictNodeChange(current.Object, next); err != nil {
 		return nil, err
 	}
-	finish, err := c.admitChange(ch, next, current.Object)
+	finish, err := c.runHook(admit, next, current.Object)
 	if err != nil {
 		return nil, err
 	}
-	committed := false
 	defer func() { finish(committed) }()
 	if apiequality.Semantic.DeepEqual(next, current.Object) && !c.mayGo(next) {
 		return current, nil
@@ -145,13 +157,13 @@ func (c *call) replace(ch change, current *store.Item, next Object) (item *store
 		}
 		return &store.Item{Key: item.Key, Revision: item.Revision, Object: next}, nil
 	}
-	item, err = c.store.Update(c.r.Context(), current.Key, current.Revision, next)
+	item, err = c.store.Update(c.r.Context(), current.Key, current.Revision, next, c.companions(next, current.Object)...)
 	committed = err == nil
 	return item, err
 }
 
-// prepareChange fills in what a client may leave out, drops what it may not change, and validates.
-func (c *call) prepareChange(ch change, current, next Object) error {
+// identifyChange refuses a change that was meant for another object or version, and fills in what a client may leave out.
+func (c *call) identifyChange(ch change, current, next Object) error {
 	kind := c.resource.Kind
 	if next.GetResourceVersion() == "" && kind.ConditionalUpdate && ch.subresource == "" {
 		return invalid(kind, next, field.ErrorList{field.Invalid(field.NewPath("metadata", "resourceVersion"), 0, "must be specified for an update")})
@@ -173,9 +185,15 @@ func (c *call) prepareChange(ch change, current, next Object) error {
 	if kind.Default != nil {
 		kind.Default(next)
 	}
-	prepare, validate := kind.PrepareForUpdate, kind.ValidateUpdate
+	return nil
+}
+
+// prepareChange drops what a client may not change, and validates.
+func (c *call) prepareChange(ch change, current, next Object) error {
+	kind := c.resource.Kind
+	prepare, validate, warnings := kind.PrepareForUpdate, kind.ValidateUpdate, kind.Warnings
 	if ch.strategy != nil {
-		prepare, validate = ch.strategy.PrepareForUpdate, ch.strategy.ValidateUpdate
+		prepare, validate, warnings = ch.strategy.PrepareForUpdate, ch.strategy.ValidateUpdate, ch.strategy.Warnings
 	}
 	if prepare != nil {
 		prepare(next, current)
@@ -186,18 +204,10 @@ func (c *call) prepareChange(ch change, current, next Object) error {
 	if err := validateChange(kind, validate, next, current); err != nil {
 		return err
 	}
-	if ch.strategy == nil && kind.Warnings != nil {
-		for _, warning := range kind.Warnings(next, current) {
+	if warnings != nil {
+		for _, warning := range warnings(next, current) {
 			c.warn(warning)
 		}
 	}
 	return nil
-}
-
-// admitChange runs admission for changes of the main resource: subresources reserve nothing.
-func (c *call) admitChange(ch change, next, current Object) (finish func(bool), err error) {
-	if ch.strategy != nil {
-		return func(bool) {}, nil
-	}
-	return c.admit(next, current)
 }

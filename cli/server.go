@@ -131,7 +131,7 @@ func runServer(ctx context.Context, f serverFlags) error {
 func (f serverFlags) apiserverConfig() (apiserver.Config, error) {
 	config := apiserver.Config{
 		DataDir:       f.dataDir,
-		ServiceCIDR:   f.services[0],
+		ServiceCIDRs:  f.services,
 		NodePortFirst: f.network.NodePorts.First,
 		NodePortLast:  f.network.NodePorts.Last,
 		ClusterDomain: f.domain,

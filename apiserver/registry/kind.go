@@ -43,6 +43,16 @@ type Kind struct {
 	// every other function takes and prints the stored kind's type.
 	StoredAs *StoredAs
 
+	// Begin is Admit's counterpart before anything else sees the object: after Default, before PrepareForCreate or
+	// PrepareForUpdate and before validation, so that its errors come first (Kubernetes' BeginCreate and BeginUpdate). old
+	// is nil on create. finish is as Admit's.
+	Begin func(ctx context.Context, obj, old Object) (finish func(committed bool), err error)
+	// Along are objects of other kinds that are written in the same transaction as obj takes the place of old: set are put
+	// where there may be some already, removed go. obj is nil on deletion, old on create.
+	Along func(obj, old Object) (set, removed []Object)
+	// InUse reports whether an object that is being deleted is still needed by others; see the server's keepServiceCIDRs.
+	InUse func(obj Object) bool
+
 	// Default fills in what Kubernetes' defaulting fills in. It is run on every object that a client sends, after decoding.
 	Default func(obj Object)
 	// PrepareForCreate drops what a client may not set (status) before defaults and validation are seen by others.
@@ -115,6 +125,8 @@ type StatusStrategy struct {
 	// PrepareForUpdate carries everything but status (for /finalize: but spec.finalizers) over from old.
 	PrepareForUpdate func(obj, old Object)
 	ValidateUpdate   func(obj, old Object) field.ErrorList
+	// Warnings are sent to the client. nil: none.
+	Warnings func(obj, old Object) []string
 }
 
 // ScaleStrategy reads and writes the replica count of a scalable kind.

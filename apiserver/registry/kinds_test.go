@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -51,7 +52,7 @@ func TestKindsKeepTheContract(t *testing.T) {
 			kind.Fields(obj)
 		}
 	}
-	if len(resources) != 14 {
+	if len(resources) != 16 {
 		t.Errorf("%d kinds", len(resources))
 	}
 }
@@ -63,13 +64,21 @@ func TestConfigValidate(t *testing.T) {
 		want        string
 	}{
 		{"10.96.0.0/12", 30000, 32767, ""},
-		{"fd00::/108", 30000, 32767, "service CIDR fd00::/108: must be an IPv4 range"},
+		{"fd00::/108", 30000, 32767, ""},
+		{"10.96.0.0/12 fd00::/108", 30000, 32767, ""},
+		{"fd00::/48", 30000, 32767, "service CIDR fd00::/48: an IPv6 range must be a /64 or smaller"},
+		{"", 30000, 32767, "service CIDRs []: there must be one, or one of each IP family"},
+		{"10.96.0.0/12 10.0.0.0/12", 30000, 32767, "service CIDRs [10.96.0.0/12 10.0.0.0/12]: must be of different IP families"},
 		{"10.96.0.0/31", 30000, 32767, "service CIDR 10.96.0.0/31: must have at least 4 addresses"},
 		{"10.96.0.0/12", 30000, 29999, "node ports 30000-29999: must be a range within 1-65535"},
 		{"10.96.0.0/12", 0, 99999, "node ports 0-99999: must be a range within 1-65535"},
 	} {
 		got := ""
-		if err := (Config{ServiceCIDR: netip.MustParsePrefix(c.cidr), NodePortFirst: c.first, NodePortLast: c.last}).Validate(); err != nil {
+		var cidrs []netip.Prefix
+		for _, cidr := range strings.Fields(c.cidr) {
+			cidrs = append(cidrs, netip.MustParsePrefix(cidr))
+		}
+		if err := (Config{ServiceCIDRs: cidrs, NodePortFirst: c.first, NodePortLast: c.last}).Validate(); err != nil {
 			got = err.Error()
 		}
 		if got != c.want {

@@ -2,6 +2,7 @@ package registry
 
 import (
 	"errors"
+	"fmt"
 	"sync"
 )
 
@@ -18,8 +19,9 @@ type pool struct {
 	// outOfRange and allocated are the errors of take.
 	outOfRange, allocated error
 
-	mu    sync.Mutex
-	taken map[int]bool
+	mu sync.Mutex
+	// taken counts the holders of a number: more than one only where stored objects share it.
+	taken map[int]int
 }
 
 // take reserves a number that was asked for.
@@ -29,10 +31,10 @@ func (p *pool) take(number int) error {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.taken[number] {
+	if p.taken[number] > 0 {
 		return p.allocated
 	}
-	p.taken[number] = true
+	p.taken[number]++
 	return nil
 }
 
@@ -42,7 +44,7 @@ func (p *pool) next() (int, error) {
 	defer p.mu.Unlock()
 	for _, band := range [][2]int{{p.dynamic, p.last}, {p.first, p.dynamic - 1}} {
 		if number, found := p.pick(band[0], band[1]); found {
-			p.taken[number] = true
+			p.taken[number]++
 			return number, nil
 		}
 	}
@@ -57,24 +59,28 @@ func (p *pool) pick(first, last int) (int, bool) {
 	}
 	start := p.intN(size)
 	for i := range size {
-		if number := first + (start+i)%size; !p.taken[number] {
+		if number := first + (start+i)%size; p.taken[number] == 0 {
 			return number, true
 		}
 	}
 	return 0, false
 }
 
-// reserve marks a number as taken without any check.
+// reserve adds a holder of a number without any check.
 func (p *pool) reserve(number int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.taken[number] = true
+	p.taken[number]++
 }
 
-// free gives a number back. Freeing a free number does nothing.
+// free ends one holding of a number. Freeing a free number does nothing.
 func (p *pool) free(number int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.taken[number] > 1 {
+		p.taken[number]--
+		return
+	}
 	delete(p.taken, number)
 }
 
@@ -85,4 +91,16 @@ func staticBand(size, share, floor, ceiling int) int {
 		return 0
 	}
 	return min(max(size/share, floor), ceiling)
+}
+
+func newPortPool(first, last int, intN func(int) int) *pool {
+	return &pool{
+		first:      first,
+		dynamic:    first + staticBand(last-first+1, 32, 16, 128),
+		last:       last,
+		intN:       intN,
+		outOfRange: fmt.Errorf("provided port is not in the valid range. The range of valid ports is %s", portPoolRange(first, last)),
+		allocated:  errors.New("provided port is already allocated"),
+		taken:      map[int]int{},
+	}
 }

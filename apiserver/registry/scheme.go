@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	eventsv1 "k8s.io/api/events/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -47,7 +48,10 @@ func newScheme() *runtime.Scheme {
 			&appsv1.Deployment{}, &appsv1.DeploymentList{},
 			&appsv1.ReplicaSet{}, &appsv1.ReplicaSetList{},
 		},
-		discoveryv1.SchemeGroupVersion:      {&discoveryv1.EndpointSlice{}, &discoveryv1.EndpointSliceList{}},
+		discoveryv1.SchemeGroupVersion: {&discoveryv1.EndpointSlice{}, &discoveryv1.EndpointSliceList{}},
+		networkingv1.SchemeGroupVersion: {
+			&networkingv1.ServiceCIDR{}, &networkingv1.ServiceCIDRList{}, &networkingv1.IPAddress{}, &networkingv1.IPAddressList{},
+		},
 		coordinationv1.SchemeGroupVersion:   {&coordinationv1.Lease{}, &coordinationv1.LeaseList{}},
 		eventsv1.SchemeGroupVersion:         {&eventsv1.Event{}, &eventsv1.EventList{}},
 		autoscalingv1.SchemeGroupVersion:    {&autoscalingv1.Scale{}},

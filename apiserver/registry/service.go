@@ -8,8 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
-func serviceKind(config Config) *Kind {
-	allocation := newServiceAllocation(config)
+func serviceKind(allocation *serviceAllocation) *Kind {
 	kind := &Kind{
 		GroupVersionKind: corev1.SchemeGroupVersion.WithKind("Service"),
 		Resource:         "services",
@@ -25,16 +24,21 @@ func serviceKind(config Config) *Kind {
 		PrepareForUpdate: func(obj, old Object) {
 			prepareServiceUpdate(obj.(*corev1.Service), old.(*corev1.Service).DeepCopy())
 		},
-		Validate: func(obj Object) field.ErrorList { return validateService(obj.(*corev1.Service)) },
+		Validate: func(obj Object) field.ErrorList { return validateService(obj.(*corev1.Service), nil) },
 		ValidateUpdate: func(obj, old Object) field.ErrorList {
 			return validateServiceUpdate(obj.(*corev1.Service), old.(*corev1.Service))
 		},
-		ValidateName: validation.NameIsDNS1035Label,
+		ValidateName: validation.NameIsDNSLabel,
 		Warnings:     func(obj, _ Object) []string { return serviceWarnings(obj.(*corev1.Service)) },
 		AfterDelete:  func(obj Object) { allocation.release(obj.(*corev1.Service)) },
 		Loaded:       func(obj Object) { allocation.load(obj.(*corev1.Service)) },
-		Columns:      serviceColumns(),
-		Cells:        serviceCells,
+		Along: func(obj, old Object) (set, removed []Object) {
+			service, _ := obj.(*corev1.Service)
+			before, _ := old.(*corev1.Service)
+			return allocation.along(service, before)
+		},
+		Columns: serviceColumns(),
+		Cells:   serviceCells,
 		Fields: func(obj Object) fields.Set {
 			service := obj.(*corev1.Service)
 			return fields.Set{"spec.clusterIP": service.Spec.ClusterIP, "spec.type": string(service.Spec.Type)}
@@ -43,12 +47,12 @@ func serviceKind(config Config) *Kind {
 			PrepareForUpdate: func(obj, old Object) {
 				obj.(*corev1.Service).Spec = old.(*corev1.Service).DeepCopy().Spec
 			},
-			ValidateUpdate: func(obj, _ Object) field.ErrorList {
-				service := obj.(*corev1.Service)
-				return validateLoadBalancerStatus(&service.Status.LoadBalancer, field.NewPath("status", "loadBalancer"), service.Spec.Type)
+			ValidateUpdate: func(obj, old Object) field.ErrorList {
+				return validateServiceStatus(obj.(*corev1.Service), old.(*corev1.Service))
 			},
+			Warnings: func(obj, _ Object) []string { return serviceStatusWarnings(obj.(*corev1.Service)) },
 		},
 	}
-	kind.Admit = allocation.admit(kind)
+	kind.Begin = allocation.begin(kind)
 	return kind
 }

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
 func TestClusterIPTaken(t *testing.T) {
@@ -47,7 +49,7 @@ func TestUncommitted(t *testing.T) {
 	kind := kinds["services"]
 	manifest := service("type: NodePort\nclusterIP: 10.96.0.10\nports: [{port: 80, nodePort: 30080}]")
 	admit := func(obj, old Object, committed bool) error {
-		finish, err := kind.Admit(context.Background(), obj, old)
+		finish, err := kind.Begin(context.Background(), obj, old)
 		if err == nil {
 			finish(committed)
 		}
@@ -97,52 +99,90 @@ func TestLoaded(t *testing.T) {
 	a, b := stored.(*corev1.Service).Spec, again.obj.(*corev1.Service).Spec
 	ports := []int32{a.Ports[0].NodePort, a.HealthCheckNodePort, b.Ports[0].NodePort, b.HealthCheckNodePort}
 	slices.Sort(ports)
-	if a.ClusterIP == b.ClusterIP || len(slices.Compact(ports)) != 4 {
+	if len(slices.Compact(ports)) != 4 {
 		t.Errorf("the same seed gave what was taken: %+v and %+v", a, b)
 	}
 }
 
-func TestPoolBands(t *testing.T) {
-	intN := rand.New(rand.NewPCG(7, 7)).IntN
-	for _, c := range []struct {
-		cidr                 string
-		first, dynamic, last int
-	}{
-		{"10.96.0.0/12", 1, 257, 1<<20 - 2}, {"10.96.0.0/24", 1, 17, 254}, {"10.96.0.0/20", 1, 257, 4094}, {"10.96.0.0/28", 1, 1, 14},
-	} {
-		pool := newIPPool(netip.MustParsePrefix(c.cidr), intN)
-		if pool.first != c.first || pool.dynamic != c.dynamic || pool.last != c.last {
-			t.Errorf("%s: %d %d %d, want %d %d %d", c.cidr, pool.first, pool.dynamic, pool.last, c.first, c.dynamic, c.last)
-		}
-	}
-	if ports := newPortPool(30000, 32767, intN); ports.dynamic != 30086 {
+// TestSharedNodePort: of two stored Services with one node port neither gives it back for the other.
+func TestSharedNodePort(t *testing.T) {
+	const manifest = "type: NodePort\nports: [{port: 80, nodePort: 30080}]"
+	stored := newTable(testConfig()).create(t, "services", service(manifest)).obj
+	kinds := newTable(testConfig())
+	kinds["services"].Loaded(stored)
+	kinds["services"].Loaded(stored)
+	kinds["services"].AfterDelete(stored)
+	equalLines(t, "errors", kinds.create(t, "services", service(manifest)).lines(), []string{
+		`Service "web" is invalid: spec.ports[0].nodePort: Invalid value: 30080: provided port is already allocated`})
+	kinds["services"].AfterDelete(stored)
+	equalLines(t, "errors after both are gone", kinds.create(t, "services", service(manifest)).lines(), nil)
+}
+
+// addressesOf makes the pool of a cluster with one ServiceCIDR.
+func addressesOf(cidr string, taken map[string]bool) *addressPool {
+	obj := &networkingv1.ServiceCIDR{Spec: networkingv1.ServiceCIDRSpec{CIDRs: []string{cidr}}}
+	prepareServiceCIDR(obj)
+	return newAddressPool(Config{
+		IntN: rand.New(rand.NewPCG(7, 7)).IntN,
+		List: func(schema.GroupResource) []Object { return []Object{obj} },
+		Get: func(_ schema.GroupResource, _, name string) Object {
+			if taken[name] {
+				return &networkingv1.IPAddress{}
+			}
+			return nil
+		},
+	})
+}
+
+func TestPortPoolBand(t *testing.T) {
+	if ports := newPortPool(30000, 32767, nil); ports.dynamic != 30086 {
 		t.Errorf("first dynamic node port is %d", ports.dynamic)
 	}
 }
 
-// TestPoolExhausted: the static band is used last, nothing is given twice, and then the pool is full.
-func TestPoolExhausted(t *testing.T) {
-	pool := newIPPool(netip.MustParsePrefix("10.0.0.0/24"), rand.New(rand.NewPCG(7, 7)).IntN)
-	given := map[int]bool{}
-	for i := range 254 {
-		number, err := pool.next()
-		if err != nil {
-			t.Fatal(err)
+// TestAddressesExhausted: the addresses kept for those who ask are used last, nothing is given twice, and then the range is full.
+func TestAddressesExhausted(t *testing.T) {
+	for _, c := range []struct {
+		cidr, network    string
+		family           corev1.IPFamily
+		static, capacity int
+	}{
+		{"10.0.0.0/24", "10.0.0.0", corev1.IPv4Protocol, 16, 254}, {"10.0.0.16/28", "10.0.0.16", corev1.IPv4Protocol, 0, 14},
+		{"fd00::/120", "fd00::", corev1.IPv6Protocol, 16, 255}, {"10.0.0.0/20", "10.0.0.0", corev1.IPv4Protocol, 256, 4094},
+	} {
+		taken := map[string]bool{}
+		pool := addressesOf(c.cidr, taken)
+		for i := range c.capacity {
+			address, err := pool.next(c.family)
+			if err != nil {
+				t.Fatal(c.cidr, i, err)
+			}
+			if taken[address.String()] || !netip.MustParsePrefix(c.cidr).Contains(address) || address.String() == c.network {
+				t.Fatalf("%s: %s given, before: %v", c.cidr, address, taken[address.String()])
+			}
+			if c.static > 0 && i == c.capacity-c.static-1 {
+				if low := addressAt(netip.MustParsePrefix(c.cidr), 1); taken[low.String()] {
+					t.Errorf("%s: the static %s was given before the range was full", c.cidr, low)
+				}
+			}
+			taken[address.String()] = true
+			pool.free([]netip.Addr{address})
 		}
-		if given[number] || number < 1 || number > 254 {
-			t.Fatalf("number %d, given before: %v", number, given[number])
+		if _, err := pool.next(c.family); err != errPoolFull {
+			t.Errorf("%s: error %v", c.cidr, err)
 		}
-		if static := number < 17; static != (i >= 238) {
-			t.Errorf("pick %d is %d", i, number)
+		if _, err := pool.next(otherFamily(c.family)); err != errPoolFull {
+			t.Errorf("%s: error of the other family: %v", c.cidr, err)
 		}
-		given[number] = true
 	}
-	if _, err := pool.next(); err != errPoolFull {
-		t.Errorf("error %v", err)
-	}
-	pool.free(3)
-	if number, err := pool.next(); number != 3 || err != nil {
-		t.Errorf("got %d, %v", number, err)
+}
+
+func TestWideRanges(t *testing.T) {
+	for cidr, family := range map[string]corev1.IPFamily{"fd00:10:96::/64": corev1.IPv6Protocol, "0.0.0.0/0": corev1.IPv4Protocol, "fd00::/108": corev1.IPv6Protocol} {
+		address, err := addressesOf(cidr, nil).next(family)
+		if err != nil || !netip.MustParsePrefix(cidr).Contains(address) {
+			t.Errorf("%s: %s, %v", cidr, address, err)
+		}
 	}
 }
 
@@ -172,12 +212,13 @@ func TestAllocationConcurrently(t *testing.T) {
 		mu   sync.Mutex
 		seen = map[string]int{}
 	)
-	for range 100 {
+	for i := range 100 {
 		wait.Add(1)
 		go func() {
 			defer wait.Done()
 			service := base.DeepCopyObject().(*corev1.Service)
-			finish, err := kind.Admit(context.Background(), service, nil)
+			service.Name = fmt.Sprintf("web-%d", i)
+			finish, err := kind.Begin(context.Background(), service, nil)
 			if err != nil {
 				t.Error(err)
 				return

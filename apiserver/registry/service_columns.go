@@ -1,7 +1,9 @@
 package registry
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -46,18 +48,13 @@ func serviceExternalIP(service *corev1.Service) string {
 		return service.Spec.ExternalName
 	case corev1.ServiceTypeLoadBalancer:
 		var all []string
-		seen := map[string]bool{}
 		for _, ingress := range service.Status.LoadBalancer.Ingress {
-			address := ingress.IP
-			if address == "" {
-				address = ingress.Hostname
-			}
-			if address != "" && !seen[address] {
-				seen[address] = true
+			if address := cmp.Or(ingress.IP, ingress.Hostname); address != "" {
 				all = append(all, address)
 			}
 		}
-		all = append(all, service.Spec.ExternalIPs...)
+		slices.Sort(all)
+		all = append(slices.Compact(all), service.Spec.ExternalIPs...)
 		if len(all) == 0 {
 			return "<pending>"
 		}

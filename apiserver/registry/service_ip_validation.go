@@ -10,60 +10,85 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
-// validateClusterIPs checks ClusterIPs and IP families for a cluster with IPv4 Services only.
-func validateClusterIPs(path *field.Path, spec *corev1.ServiceSpec) field.ErrorList {
+// validateClusterIPs checks ClusterIPs, IP families and their policy among themselves, without regard to what the cluster has.
+// Addresses that old has (it may be nil) were valid once and stay so.
+func validateClusterIPs(service, old *corev1.Service) field.ErrorList {
+	spec, path := &service.Spec, field.NewPath("spec")
 	if spec.Type == corev1.ServiceTypeExternalName {
 		return nil
 	}
-	var errs field.ErrorList
 	ips := path.Child("clusterIPs")
+	var errs field.ErrorList
 	switch {
 	case spec.ClusterIP == "" && len(spec.ClusterIPs) > 0:
 		errs = append(errs, field.Invalid(ips, spec.ClusterIPs, "must be empty when `clusterIP` is not specified"))
-	case len(spec.ClusterIPs) > 0 && spec.ClusterIPs[0] != spec.ClusterIP:
+	case spec.ClusterIP != "" && len(spec.ClusterIPs) == 0:
+		errs = append(errs, field.Required(ips, ""))
+	case spec.ClusterIP != "" && spec.ClusterIPs[0] != spec.ClusterIP:
 		errs = append(errs, field.Invalid(ips, spec.ClusterIPs, "first value must match `clusterIP`"))
 	}
-	if len(spec.ClusterIPs) > 2 {
-		errs = append(errs, field.Invalid(ips, spec.ClusterIPs, "may only hold up to 2 values"))
-	}
-	for i, ip := range spec.ClusterIPs {
-		if ip == corev1.ClusterIPNone {
-			if i > 0 || len(spec.ClusterIPs) > 1 {
-				errs = append(errs, field.Invalid(ips, spec.ClusterIPs, "'None' must be the first and only value"))
-			}
-			continue
-		}
-		ipErrs := validation.IsValidIP(ips.Index(i), ip)
-		if address, err := netip.ParseAddr(ip); len(ipErrs) == 0 && err == nil && address.Is6() {
-			ipErrs = append(ipErrs, field.Invalid(ips.Index(i), spec.ClusterIPs, "IPv6 is not configured on this cluster"))
-		}
-		errs = append(errs, ipErrs...)
-	}
-	return append(errs, validateIPFamilies(path, spec)...)
-}
-
-func validateIPFamilies(path *field.Path, spec *corev1.ServiceSpec) field.ErrorList {
-	errs := optionallyOneOf(path.Child("ipFamilyPolicy"), spec.IPFamilyPolicy, corev1.IPFamilyPolicyPreferDualStack,
-		corev1.IPFamilyPolicyRequireDualStack, corev1.IPFamilyPolicySingleStack)
 	families := seen[corev1.IPFamily]{}
-	anyFamily := isHeadless(spec) && len(spec.Selector) == 0
 	for i, family := range spec.IPFamilies {
 		path := path.Child("ipFamilies").Index(i)
-		familyErrs := oneOf(path, family, corev1.IPv4Protocol, corev1.IPv6Protocol)
-		switch {
-		case families.before(family):
-			familyErrs = append(familyErrs, field.Duplicate(path, family))
-		case len(familyErrs) == 0 && family == corev1.IPv6Protocol && !anyFamily:
-			familyErrs = append(familyErrs, field.Invalid(path, family, "not configured on this cluster"))
+		if family != corev1.IPv4Protocol && family != corev1.IPv6Protocol {
+			errs = append(errs, field.NotSupported(path, family, []corev1.IPFamily{corev1.IPv4Protocol, corev1.IPv6Protocol}))
 		}
-		errs = append(errs, familyErrs...)
+		if families.before(family) {
+			errs = append(errs, field.Duplicate(path, family))
+		}
 	}
-	policy := path.Child("ipFamilyPolicy")
-	if policyOf(spec) == corev1.IPFamilyPolicyRequireDualStack && !anyFamily {
-		errs = append(errs, field.Invalid(policy, spec.IPFamilyPolicy, "this cluster is not configured for dual-stack services"))
+	errs = append(errs, optionallyOneOf(path.Child("ipFamilyPolicy"), spec.IPFamilyPolicy, corev1.IPFamilyPolicyPreferDualStack,
+		corev1.IPFamilyPolicyRequireDualStack, corev1.IPFamilyPolicySingleStack)...)
+	addressErrs, readable := validateEachClusterIP(ips, spec.ClusterIPs, old)
+	errs = append(errs, addressErrs...)
+	if !readable {
+		return errs
 	}
-	if spec.IPFamilyPolicy != nil && policyOf(spec) == corev1.IPFamilyPolicySingleStack && len(spec.IPFamilies) == 2 {
-		errs = append(errs, field.Invalid(policy, spec.IPFamilyPolicy, "must be 'RequireDualStack' or 'PreferDualStack' when multiple IP families are specified"))
+	return append(errs, matchFamilies(ips, spec)...)
+}
+
+// validateEachClusterIP also reports whether all of them could be read.
+func validateEachClusterIP(path *field.Path, ips []string, old *corev1.Service) (errs field.ErrorList, readable bool) {
+	var known []string
+	if old != nil {
+		known = old.Spec.ClusterIPs
+	}
+	readable = true
+	for i, ip := range ips {
+		var wrong field.ErrorList
+		switch {
+		case i == 0 && ip == corev1.ClusterIPNone && len(ips) > 1:
+			wrong = field.ErrorList{field.Invalid(path, ips, "'None' must be the first and only value")}
+		case i == 0 && ip == corev1.ClusterIPNone:
+		default:
+			wrong = validation.IsValidIPForLegacyField(path.Index(i), ip, true, known)
+		}
+		readable = readable && len(wrong) == 0
+		errs = append(errs, wrong...)
+	}
+	if len(ips) > 2 {
+		errs = append(errs, field.Invalid(path, ips, "may only hold up to 2 values"))
+	}
+	return errs, readable
+}
+
+// matchFamilies checks readable ClusterIPs against the families that were asked for.
+func matchFamilies(path *field.Path, spec *corev1.ServiceSpec) field.ErrorList {
+	var errs field.ErrorList
+	seenFamilies := seen[corev1.IPFamily]{}
+	several := false
+	for i, ip := range spec.ClusterIPs {
+		address, err := netip.ParseAddr(ip)
+		if err != nil {
+			continue // None
+		}
+		several = seenFamilies.before(familyOf(address)) || several
+		if i < len(spec.IPFamilies) && spec.IPFamilies[i] == otherFamily(familyOf(address)) {
+			errs = append(errs, field.Invalid(path.Index(i), ip, fmt.Sprintf("expected an %s value as indicated by `ipFamilies[%v]`", spec.IPFamilies[i], i)))
+		}
+	}
+	if several {
+		errs = append(errs, field.Invalid(path, spec.ClusterIPs, "may specify no more than one IP for each IP family"))
 	}
 	return errs
 }
@@ -71,28 +96,82 @@ func validateIPFamilies(path *field.Path, spec *corev1.ServiceSpec) field.ErrorL
 func validateServiceUpdate(service, old *corev1.Service) field.ErrorList {
 	path, spec, before := field.NewPath("spec"), &service.Spec, &old.Spec
 	var errs field.ErrorList
-	if hasClusterIPType(spec.Type) && hasClusterIPType(before.Type) {
-		ips := path.Child("clusterIPs").Index(0)
-		switch {
-		case len(before.ClusterIPs) == 0:
-		case len(spec.ClusterIPs) == 0:
-			errs = append(errs, field.Invalid(ips, spec.ClusterIPs, "primary clusterIP can not be unset"))
-		case spec.ClusterIPs[0] != before.ClusterIPs[0]:
-			errs = append(errs, field.Invalid(ips, spec.ClusterIPs, "may not change once set"))
+	if needsClusterIP(spec) && needsClusterIP(before) {
+		headless, wasHeadless := isHeadless(spec), isHeadless(before)
+		if !headless || !wasHeadless {
+			errs = append(errs, keptClusterIPs(path, spec, before)...)
 		}
-		if len(before.IPFamilies) > 0 && len(spec.IPFamilies) > 0 && spec.IPFamilies[0] != before.IPFamilies[0] {
-			errs = append(errs, field.Invalid(path.Child("ipFamilies").Index(0), spec.IPFamilies, "may not change once set"))
+		if !headless && !wasHeadless {
+			errs = append(errs, keptFamilies(path, spec, before)...)
 		}
 	}
-	if spec.Type == corev1.ServiceTypeLoadBalancer && before.Type == corev1.ServiceTypeLoadBalancer {
-		if !slices.Equal(class(spec), class(before)) {
-			errs = append(errs, field.Invalid(path.Child("loadBalancerClass"), spec.LoadBalancerClass, "may not change once set"))
-		}
+	if spec.Type == corev1.ServiceTypeLoadBalancer && before.Type == corev1.ServiceTypeLoadBalancer &&
+		!slices.Equal(class(spec), class(before)) {
+		errs = append(errs, field.Invalid(path.Child("loadBalancerClass"), spec.LoadBalancerClass, "may not change once set"))
 	}
 	if needsHealthCheckNodePort(spec) && needsHealthCheckNodePort(before) && spec.HealthCheckNodePort != before.HealthCheckNodePort {
 		errs = append(errs, field.Forbidden(path.Child("healthCheckNodePort"), "field is immutable"))
 	}
-	return append(errs, validateService(service)...)
+	return append(errs, validateService(service, old)...)
+}
+
+const unchangeable = "may not change once set"
+
+// keptClusterIPs lets only a second address come and go, and go only if the policy says so.
+func keptClusterIPs(path *field.Path, spec, before *corev1.ServiceSpec) field.ErrorList {
+	ips, was := spec.ClusterIPs, before.ClusterIPs
+	at := path.Child("clusterIPs")
+	var errs field.ErrorList
+	switch {
+	case len(ips) == len(was):
+		for i := range was {
+			if ips[i] != was[i] {
+				errs = append(errs, field.Invalid(at.Index(i), ips, unchangeable))
+			}
+		}
+		return errs
+	case len(ips) == 0:
+		return field.ErrorList{field.Invalid(at.Index(0), ips, "primary clusterIP can not be unset")}
+	case len(was) > 0 && ips[0] != was[0]:
+		errs = append(errs, field.Invalid(at.Index(0), ips, unchangeable))
+	}
+	if len(ips) == 1 && len(was) > 1 && policyOf(spec) != corev1.IPFamilyPolicySingleStack {
+		errs = append(errs, field.Invalid(path.Child("ipFamilyPolicy"), spec.IPFamilyPolicy, "must be set to 'SingleStack' when releasing the secondary clusterIP"))
+	}
+	return errs
+}
+
+// keptFamilies is keptClusterIPs for the families, with the paths and values that Kubernetes names.
+func keptFamilies(path *field.Path, spec, before *corev1.ServiceSpec) field.ErrorList {
+	families, was := spec.IPFamilies, before.IPFamilies
+	at := path.Child("ipFamilies").Index(0)
+	var errs field.ErrorList
+	if len(families) == len(was) {
+		for i := range was {
+			if families[i] != was[i] {
+				errs = append(errs, field.Invalid(at, families, unchangeable))
+			}
+		}
+		return errs
+	}
+	if len(families) < len(was) && len(spec.ClusterIPs) == 0 {
+		errs = append(errs, field.Invalid(at, families, "primary ipFamily can not be unset"))
+	}
+	if len(families) > 0 && len(was) > 0 && families[0] != was[0] {
+		errs = append(errs, field.Invalid(at, spec.ClusterIPs, unchangeable))
+	}
+	if len(families) == 1 && len(was) > 1 && policyOf(spec) != corev1.IPFamilyPolicySingleStack {
+		errs = append(errs, field.Invalid(path.Child("ipFamilyPolicy"), spec.IPFamilyPolicy, "must be set to 'SingleStack' when releasing the secondary ipFamily"))
+	}
+	return errs
+}
+
+// policyOf is the IP family policy, "" if there is none.
+func policyOf(spec *corev1.ServiceSpec) corev1.IPFamilyPolicy {
+	if spec.IPFamilyPolicy == nil {
+		return ""
+	}
+	return *spec.IPFamilyPolicy
 }
 
 // class is the load-balancer class, if there is one.

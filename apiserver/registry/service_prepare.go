@@ -5,34 +5,35 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/utils/ptr"
 )
 
 func prepareService(service *corev1.Service) {
 	service.Status = corev1.ServiceStatus{}
-	if service.Spec.ClusterIP != "" && len(service.Spec.ClusterIPs) == 0 {
-		service.Spec.ClusterIPs = []string{service.Spec.ClusterIP}
+	dropExternalNamePolicy(&service.Spec)
+}
+
+// prepareServiceUpdate drops what the new type no longer has.
+func prepareServiceUpdate(service, old *corev1.Service) {
+	service.Status = old.Status
+	dropByType(&service.Spec, &old.Spec)
+	dropExternalNamePolicy(&service.Spec)
+	if service.Spec.Type != corev1.ServiceTypeLoadBalancer {
+		service.Status.LoadBalancer = corev1.LoadBalancerStatus{}
 	}
 }
 
-// prepareServiceUpdate lets an update leave out what the cluster has chosen, so that a manifest can be applied again,
-// and drops what its new type no longer has.
-func prepareServiceUpdate(service, old *corev1.Service) {
-	service.Status = old.Status
-	keepAllocated(&service.Spec, &old.Spec)
-	syncClusterIPs(&service.Spec, &old.Spec)
-	dropByType(&service.Spec, &old.Spec)
-}
-
+// keepAllocated lets an update leave out what the cluster has chosen, so that a manifest can be applied again.
 func keepAllocated(spec, old *corev1.ServiceSpec) {
-	if hasClusterIPType(spec.Type) && hasClusterIPType(old.Type) {
+	if needsClusterIP(spec) && needsClusterIP(old) {
 		if spec.ClusterIP == "" {
 			spec.ClusterIP = old.ClusterIP
 		}
-		if len(spec.ClusterIPs) == 0 && spec.ClusterIP == old.ClusterIP {
-			spec.ClusterIPs = old.ClusterIPs
+		if len(spec.ClusterIPs) == 0 {
+			spec.ClusterIPs = slices.Clone(old.ClusterIPs)
 		}
 	}
-	if needsNodePorts(spec) && needsNodePorts(old) {
+	if allocatesNodePorts(spec) && allocatesNodePorts(old) {
 		keepNodePorts(spec, old)
 	}
 	if needsHealthCheckNodePort(spec) && needsHealthCheckNodePort(old) && spec.HealthCheckNodePort == 0 {
@@ -40,31 +41,34 @@ func keepAllocated(spec, old *corev1.ServiceSpec) {
 	}
 }
 
-// keepNodePorts finds a port's old node port by the port's name.
+// keepNodePorts finds a port's old node port by the port's name, unless another port names it.
 func keepNodePorts(spec, old *corev1.ServiceSpec) {
-	used := map[int32]bool{}
+	used := nodePorts(spec)
 	byName := map[string]int32{}
-	for _, port := range spec.Ports {
-		used[port.NodePort] = true
-	}
 	for _, port := range old.Ports {
 		byName[port.Name] = port.NodePort
 	}
 	for i := range spec.Ports {
 		port := &spec.Ports[i]
-		if before := byName[port.Name]; port.NodePort == 0 && before != 0 && !used[before] {
+		if before := byName[port.Name]; port.NodePort == 0 && !slices.Contains(used, before) {
 			port.NodePort = before
-			used[before] = true
 		}
 	}
 }
 
-// syncClusterIPs makes clusterIPs follow a changed clusterIP, its older, single form, unless both were changed.
-func syncClusterIPs(spec, old *corev1.ServiceSpec) {
-	if !slices.Equal(spec.ClusterIPs, old.ClusterIPs) && len(spec.ClusterIPs) > 0 {
+// normalizeClusterIPs makes clusterIPs follow clusterIP, its older, single form, where a client speaks of that only. old is nil on
+// create.
+func normalizeClusterIPs(spec, old *corev1.ServiceSpec) {
+	if old == nil {
+		if spec.ClusterIP != "" && len(spec.ClusterIPs) == 0 {
+			spec.ClusterIPs = []string{spec.ClusterIP}
+		}
 		return
 	}
-	if spec.ClusterIP == old.ClusterIP && len(spec.ClusterIPs) > 0 {
+	if len(spec.ClusterIPs) == 0 && spec.ClusterIP == old.ClusterIP {
+		spec.ClusterIPs = slices.Clone(old.ClusterIPs)
+	}
+	if spec.ClusterIP == old.ClusterIP || !slices.Equal(spec.ClusterIPs, old.ClusterIPs) {
 		return
 	}
 	spec.ClusterIPs = nil
@@ -75,24 +79,20 @@ func syncClusterIPs(spec, old *corev1.ServiceSpec) {
 
 // dropByType drops fields of the old type that the new type does not have and that the client did not set anew.
 func dropByType(spec, old *corev1.ServiceSpec) {
-	if hasClusterIPType(old.Type) && !hasClusterIPType(spec.Type) {
+	if needsClusterIP(old) && !needsClusterIP(spec) {
 		if spec.ClusterIP == old.ClusterIP && slices.Equal(spec.ClusterIPs, old.ClusterIPs) {
 			spec.ClusterIP, spec.ClusterIPs = "", nil
 		}
 		dropUnchanged(&spec.IPFamilies, old.IPFamilies)
 		dropUnchanged(&spec.IPFamilyPolicy, old.IPFamilyPolicy)
-		dropUnchanged(&spec.InternalTrafficPolicy, old.InternalTrafficPolicy)
 	}
-	if needsNodePorts(old) && !needsNodePorts(spec) && equality.Semantic.DeepEqual(nodePorts(spec), nodePorts(old)) {
+	if hasNodePortType(old) && !hasNodePortType(spec) && !hasOtherThan(nodePorts(spec), nodePorts(old)) {
 		for i := range spec.Ports {
 			spec.Ports[i].NodePort = 0
 		}
 	}
 	if needsHealthCheckNodePort(old) && !needsHealthCheckNodePort(spec) {
 		dropUnchanged(&spec.HealthCheckNodePort, old.HealthCheckNodePort)
-	}
-	if old.Type == corev1.ServiceTypeExternalName && spec.Type != corev1.ServiceTypeExternalName {
-		dropUnchanged(&spec.ExternalName, old.ExternalName)
 	}
 	if old.Type == corev1.ServiceTypeLoadBalancer && spec.Type != corev1.ServiceTypeLoadBalancer {
 		dropUnchanged(&spec.LoadBalancerClass, old.LoadBalancerClass)
@@ -103,11 +103,27 @@ func dropByType(spec, old *corev1.ServiceSpec) {
 	}
 }
 
+// dropExternalNamePolicy drops the traffic policy of a Service that has no traffic; Kubernetes does not show it. A wrong one stays,
+// for validation.
+func dropExternalNamePolicy(spec *corev1.ServiceSpec) {
+	switch ptr.Deref(spec.InternalTrafficPolicy, "") {
+	case corev1.ServiceInternalTrafficPolicyCluster, corev1.ServiceInternalTrafficPolicyLocal:
+		if spec.Type == corev1.ServiceTypeExternalName {
+			spec.InternalTrafficPolicy = nil
+		}
+	}
+}
+
 func dropUnchanged[T any](value *T, old T) {
 	if equality.Semantic.DeepEqual(*value, old) {
 		var zero T
 		*value = zero
 	}
+}
+
+// hasOtherThan reports whether some value is not among the known ones.
+func hasOtherThan(values, known []int32) bool {
+	return slices.ContainsFunc(values, func(value int32) bool { return !slices.Contains(known, value) })
 }
 
 // nodePorts are the set node ports, in the ports' order.
@@ -121,9 +137,20 @@ func nodePorts(spec *corev1.ServiceSpec) []int32 {
 	return ports
 }
 
-func needsNodePorts(spec *corev1.ServiceSpec) bool {
-	return spec.Type == corev1.ServiceTypeNodePort || (spec.Type == corev1.ServiceTypeLoadBalancer &&
-		(spec.AllocateLoadBalancerNodePorts == nil || *spec.AllocateLoadBalancerNodePorts))
+// needsClusterIP is true for every type, known or not, but ExternalName; "None" counts as a ClusterIP.
+func needsClusterIP(spec *corev1.ServiceSpec) bool {
+	return spec.Type != corev1.ServiceTypeExternalName
+}
+
+// hasNodePortType reports whether Services of this type may have node ports.
+func hasNodePortType(spec *corev1.ServiceSpec) bool {
+	return spec.Type == corev1.ServiceTypeNodePort || spec.Type == corev1.ServiceTypeLoadBalancer
+}
+
+// allocatesNodePorts reports whether ports without a node port get one.
+func allocatesNodePorts(spec *corev1.ServiceSpec) bool {
+	return spec.Type == corev1.ServiceTypeNodePort ||
+		spec.Type == corev1.ServiceTypeLoadBalancer && ptr.Deref(spec.AllocateLoadBalancerNodePorts, true)
 }
 
 func needsHealthCheckNodePort(spec *corev1.ServiceSpec) bool {

@@ -37,21 +37,21 @@ func TestServiceValidation(t *testing.T) {
 		{"node port range", service("type: NodePort\nports: [{port: 80, nodePort: 8080}]"), []string{
 			`Service "web" is invalid: spec.ports[0].nodePort: Invalid value: 8080: provided port is not in the valid range. The range of valid ports is 30000-32767`}},
 		{"same node port twice", service("type: NodePort\nports: [{name: a, port: 80, nodePort: 30080}, {name: b, port: 81, nodePort: 30080}]"), []string{
-			"spec.ports[1].nodePort: Duplicate value: 30080"}},
+			`Service "web" is invalid: spec.ports[1].nodePort: Invalid value: 30080: provided port is already allocated`}},
 		{"headless NodePort", service("type: NodePort\nclusterIP: None\nports: [{port: 80}]"), []string{
 			`spec.clusterIPs[0]: Invalid value: "None": may not be set to 'None' for NodePort services`}},
 		{"ClusterIP", service("clusterIP: 10.96.0\nports: [{port: 80}]"), []string{
-			`spec.clusterIPs[0]: Invalid value: "10.96.0": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)`}},
+			`Service "web" is invalid: spec.clusterIPs[0]: Invalid value: "10.96.0": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)`}},
 		{"ClusterIP out of range", service("clusterIP: 192.168.1.1\nports: [{port: 80}]"), []string{
 			`Service "web" is invalid: spec.clusterIPs: Invalid value: ["192.168.1.1"]: failed to allocate IP 192.168.1.1: the provided network does not match the current range`}},
 		{"the network's own address", service("clusterIP: 10.96.0.0\nports: [{port: 80}]"), []string{
-			`Service "web" is invalid: spec.clusterIPs: Invalid value: ["10.96.0.0"]: failed to allocate IP 10.96.0.0: the provided IP (10.96.0.0) is not in the valid range. The range of valid IPs is 10.96.0.0/12`}},
+			`Service "web" is invalid: spec.clusterIPs: Invalid value: ["10.96.0.0"]: failed to allocate IP 10.96.0.0: the provided network does not match the current range`}},
 		{"ClusterIPs differ", service("clusterIP: 10.96.0.7\nclusterIPs: [10.96.0.8]\nports: [{port: 80}]"), []string{
-			"spec.clusterIPs: Invalid value: [\"10.96.0.8\"]: first value must match `clusterIP`"}},
+			"Service \"web\" is invalid: spec.clusterIPs: Invalid value: [\"10.96.0.8\"]: first value must match `clusterIP`"}},
 		{"IPv6", service("ipFamilies: [IPv6]\nports: [{port: 80}]"), []string{
-			`spec.ipFamilies[0]: Invalid value: "IPv6": not configured on this cluster`}},
+			`Service "web" is invalid: spec.ipFamilies[0]: Invalid value: "IPv6": not configured on this cluster`}},
 		{"dual stack", service("ipFamilyPolicy: RequireDualStack\nports: [{port: 80}]"), []string{
-			`spec.ipFamilyPolicy: Invalid value: "RequireDualStack": this cluster is not configured for dual-stack services`}},
+			`Service "web" is invalid: spec.ipFamilyPolicy: Invalid value: "RequireDualStack": this cluster is not configured for dual-stack services`}},
 		{"prefers dual stack", service("ipFamilyPolicy: PreferDualStack\nports: [{port: 80}]"), nil},
 		{"ExternalName without a name", service("type: ExternalName"), []string{"spec.externalName: Required value"}},
 		{"ExternalName with address", service("type: ExternalName\nexternalName: example.com.\nclusterIP: 10.96.0.9"), []string{
@@ -117,7 +117,7 @@ func TestServiceUpdate(t *testing.T) {
 		}},
 		{"other ClusterIP", "clusterIP: 10.96.0.7" + ports, "clusterIP: 10.96.0.8" + ports, []string{
 			`spec.clusterIPs[0]: Invalid value: ["10.96.0.8"]: may not change once set`}, nil},
-		{"headless to ClusterIP", "clusterIP: None" + ports, "clusterIP: 10.96.0.8" + ports, []string{
+		{"headless to ClusterIP", "clusterIP: None\nselector: {a: b}" + ports, "clusterIP: 10.96.0.8\nselector: {a: b}" + ports, []string{
 			`spec.clusterIPs[0]: Invalid value: ["10.96.0.8"]: may not change once set`}, nil},
 		{"health check port", "type: LoadBalancer\nexternalTrafficPolicy: Local\nhealthCheckNodePort: 31000" + ports,
 			"type: LoadBalancer\nexternalTrafficPolicy: Local\nhealthCheckNodePort: 31001" + ports, []string{

@@ -36,15 +36,17 @@ func serviceWarnings(service *corev1.Service) []string {
 		warnings = append(warnings, validation.GetWarningsForIP(path.Child("externalIPs").Index(i), ip)...)
 	}
 	externalName := spec.Type == corev1.ServiceTypeExternalName
-	switch {
-	case len(spec.ExternalIPs) == 0 || headless:
-	case externalName:
-		warnings = append(warnings, `spec.externalIPs is ignored when spec.type is "ExternalName"`)
-	default:
+	if len(spec.ExternalIPs) > 0 && !headless && !externalName {
 		warnings = append(warnings, "spec.externalIPs is deprecated and may no longer be implemented in some clusters")
+	}
+	if spec.LoadBalancerIP != "" {
+		warnings = append(warnings, validation.GetWarningsForIP(path.Child("loadBalancerIP"), spec.LoadBalancerIP)...)
 	}
 	for i, cidr := range spec.LoadBalancerSourceRanges {
 		warnings = append(warnings, validation.GetWarningsForCIDR(path.Child("loadBalancerSourceRanges").Index(i), cidr)...)
+	}
+	if externalName && len(spec.ExternalIPs) > 0 {
+		warnings = append(warnings, `spec.externalIPs is ignored when spec.type is "ExternalName"`)
 	}
 	if !externalName && spec.ExternalName != "" {
 		warnings = append(warnings, `spec.externalName is ignored when spec.type is not "ExternalName"`)
@@ -52,6 +54,16 @@ func serviceWarnings(service *corev1.Service) []string {
 	if ptr.Deref(spec.TrafficDistribution, "") == corev1.ServiceTrafficDistributionPreferClose {
 		warnings = append(warnings, fmt.Sprintf("spec.trafficDistribution: %q is deprecated; use %q",
 			corev1.ServiceTrafficDistributionPreferClose, corev1.ServiceTrafficDistributionPreferSameZone))
+	}
+	return warnings
+}
+
+func serviceStatusWarnings(service *corev1.Service) []string {
+	var warnings []string
+	for i, ingress := range service.Status.LoadBalancer.Ingress {
+		if ingress.IP != "" {
+			warnings = append(warnings, validation.GetWarningsForIP(field.NewPath("status", "loadBalancer", "ingress").Index(i), ingress.IP)...)
+		}
 	}
 	return warnings
 }
