@@ -5,6 +5,7 @@ import (
 
 	"github.com/kubelite/kubelite/proxy/backend"
 	"github.com/kubelite/kubelite/proxy/iptables"
+	"github.com/kubelite/kubelite/proxy/nftables"
 	"github.com/kubelite/kubelite/proxy/userspace"
 )
 
@@ -33,6 +34,12 @@ var modes = map[Mode]struct {
 		start: func(_ context.Context, _ Config, options backend.Options) (backend.Backend, error) {
 			return iptables.New(options)
 		},
+	},
+	NFTables: {
+		start: func(_ context.Context, _ Config, options backend.Options) (backend.Backend, error) {
+			return nftables.New(options)
+		},
+		cleanup: nftables.Cleanup,
 	},
 	Userspace: {
 		start: func(ctx context.Context, _ Config, options backend.Options) (backend.Backend, error) {
