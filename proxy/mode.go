@@ -5,6 +5,7 @@ import (
 
 	"github.com/kubelite/kubelite/proxy/backend"
 	"github.com/kubelite/kubelite/proxy/iptables"
+	"github.com/kubelite/kubelite/proxy/ipvs"
 	"github.com/kubelite/kubelite/proxy/nftables"
 	"github.com/kubelite/kubelite/proxy/userspace"
 )
@@ -40,6 +41,12 @@ var modes = map[Mode]struct {
 			return nftables.New(options)
 		},
 		cleanup: nftables.Cleanup,
+	},
+	IPVS: {
+		start: func(_ context.Context, config Config, options backend.Options) (backend.Backend, error) {
+			return ipvs.New(options, ipvs.Config{Scheduler: config.IPVSScheduler, StrictARP: config.IPVSStrictARP})
+		},
+		cleanup: ipvs.Cleanup,
 	},
 	Userspace: {
 		start: func(ctx context.Context, _ Config, options backend.Options) (backend.Backend, error) {

@@ -5,48 +5,27 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"net/netip"
+	"runtime/debug"
 	"time"
 
-	"github.com/kubelite/kubelite/internal/netns"
-	"github.com/kubelite/kubelite/proxy/backend"
-	"github.com/kubelite/kubelite/proxy/plan"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+
+	"github.com/kubelite/kubelite/internal/netns"
+	"github.com/kubelite/kubelite/proxy/conntrack"
+	"github.com/kubelite/kubelite/proxy/health"
+	"github.com/kubelite/kubelite/proxy/metrics"
+	"github.com/kubelite/kubelite/proxy/plan"
 )
-
-// defaultCheckInterval is how often the kernel's rules are looked at when Config does not say.
-const defaultCheckInterval = 3 * time.Second
-
-// Config is what a proxy needs to know.
-type Config struct {
-	// RestConfig leads to the API server. Its content type is set to protobuf.
-	RestConfig *rest.Config
-	// NodeName is the name of the Node whose endpoints are local.
-	NodeName string
-	// NodeIPs are the node's own addresses.
-	NodeIPs []netip.Addr
-	// ClusterCIDR holds the addresses of all Pods. What comes from elsewhere to a ClusterIP is masqueraded; with the zero
-	// Prefix it is not.
-	ClusterCIDR netip.Prefix
-	// Mode is how the kernel is programmed; empty for IPTables.
-	Mode Mode
-	// IPVSScheduler is how mode IPVS spreads connections; empty for rr.
-	IPVSScheduler string
-	// NetNS is the path of the network namespace to program; empty for the process's own.
-	NetNS string
-	// NoLocalhostNodePorts keeps node ports off 127.0.0.1 and the sysctl route_localnet as it is.
-	NoLocalhostNodePorts bool
-	// CheckInterval is how often the kernel's rules are looked at; 0 for 3 seconds.
-	CheckInterval time.Duration
-}
 
 // Run proxies until ctx is done, and then returns nil and leaves all rules in place. It returns an error only when it
 // cannot begin: no iptables, or no right to use it. An API server that is away is waited for.
 func Run(ctx context.Context, config Config) error {
-	if config.RestConfig == nil || config.NodeName == "" {
-		return errors.New("run service proxy: RestConfig and NodeName are needed")
+	if config.RestConfig == nil {
+		return errors.New("run service proxy: RestConfig is needed")
 	}
 	restConfig := rest.CopyConfig(config.RestConfig)
 	restConfig.ContentType = "application/vnd.kubernetes.protobuf"
@@ -60,37 +39,133 @@ func Run(ctx context.Context, config Config) error {
 
 // serve is Run with a client.
 func serve(ctx context.Context, client kubernetes.Interface, config Config) error {
-	if config.Mode == "" {
-		config.Mode = IPTables
-	}
-	if config.CheckInterval == 0 {
-		config.CheckInterval = defaultCheckInterval
+	config, err := config.withDefaults()
+	if err != nil {
+		return fmt.Errorf("run service proxy: %w", err)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	watched := watch(ctx, client)
-	if !watched.synced(ctx) {
+	p := &proxy{config: config, client: client, metrics: metrics.New(string(config.Mode)), health: health.NewProxy(), families: config.families()}
+	p.health.Answered = p.metrics.HealthAnswered
+	go listenAndServe(ctx, config.NetNS, config.HealthzBindAddress, p.health)
+	go listenAndServe(ctx, config.NetNS, config.MetricsBindAddress, p.metrics.Handler(string(config.Mode)))
+	p.objects = newObjects(plan.Node{Name: config.NodeName}, p.changing)
+	if !wait(ctx, watch(ctx, client, config.NodeName, p.objects, p.setNode)) {
 		return nil
 	}
-	return netns.Do(config.NetNS, func() error {
-		localhost := !config.NoLocalhostNodePorts
-		if localhost {
-			if err := allowRouteLocalnet(); err != nil {
-				slog.Warn("node ports are not served on 127.0.0.1", "error", err)
-				localhost = false
-			}
-		}
-		backend, err := modes[config.Mode].start(ctx, config, backend.Options{
-			Family:             corev1.IPv4Protocol,
-			ClusterCIDR:        config.ClusterCIDR,
-			NodeIPs:            config.NodeIPs,
-			LocalhostNodePorts: localhost,
-			MasqueradeBit:      14,
-		})
-		if err != nil {
+	return netns.Do(config.NetNS, func() error { return p.program(ctx) })
+}
+
+// proxy is one that runs.
+type proxy struct {
+	config   Config
+	client   kubernetes.Interface
+	families []corev1.IPFamily
+	objects  *objects
+	health   *health.Proxy
+	metrics  *metrics.Metrics
+}
+
+// changing hears of every change before it is programmed.
+func (p *proxy) changing(of changed) {
+	p.health.Queued(p.families...)
+	p.metrics.Queued(p.families...)
+	switch of {
+	case serviceChanged:
+		p.metrics.ServiceChanged()
+	case sliceChanged:
+		p.metrics.EndpointsChanged()
+	}
+}
+
+// setNode hears how the node's own Node is; nil for none.
+func (p *proxy) setNode(node *corev1.Node) {
+	p.health.SetNode(node)
+	if node != nil {
+		p.objects.setZone(node.Labels[corev1.LabelTopologyZone])
+	}
+}
+
+// program programs the calling thread's network namespace until ctx is done.
+func (p *proxy) program(ctx context.Context) error {
+	programmer := &programmer{objects: p.objects, metrics: p.metrics, cleanups: map[Mode]func(context.Context) error{}}
+	for i, family := range p.families {
+		one, err := p.startFamily(ctx, family)
+		if err != nil && i == 0 {
 			return fmt.Errorf("run service proxy: %w", err)
 		}
-		programmer := programmer{watched: watched, backend: backend, node: plan.Node{Name: config.NodeName}}
-		return programmer.run(ctx, config.CheckInterval)
-	})
+		if err != nil {
+			slog.Warn("Services of this family are not served", "family", family, "error", err)
+			continue
+		}
+		defer one.checks.Close()
+		programmer.families = append(programmer.families, one)
+	}
+	for mode, other := range modes {
+		if mode != p.config.Mode && other.cleanup != nil {
+			programmer.cleanups[mode] = other.cleanup
+		}
+	}
+	// What the first lists took to read is many times what is kept of them.
+	programmer.programmed = func() { go debug.FreeOSMemory() } // ends by itself
+	if err := programmer.run(ctx, p.config.CheckInterval); err != nil {
+		return fmt.Errorf("run service proxy: %w", err)
+	}
+	return nil
+}
+
+func (p *proxy) startFamily(ctx context.Context, of corev1.IPFamily) (*family, error) {
+	options := p.config.options(of)
+	if options.LocalhostNodePorts {
+		if err := allowRouteLocalnet(); err != nil {
+			slog.Warn("node ports are not served on 127.0.0.1", "error", err)
+			options.LocalhostNodePorts = false
+		}
+	}
+	backend, err := modes[p.config.Mode].start(ctx, p.config, options)
+	if err != nil {
+		return nil, err
+	}
+	cleaner := conntrack.NewCleaner(of)
+	cleaner.Cleaned = func(took time.Duration, deleted int) { p.metrics.ConntrackReconciled(of, took, deleted) }
+	go func() {
+		if err := cleaner.Run(ctx, p.config.NetNS); err != nil {
+			slog.Error("delete stale conntrack entries", "error", err)
+		}
+	}()
+	checks := &health.Services{
+		Network: "tcp4", NetNS: p.config.NetNS, ProxyHealthy: p.health.Healthy, Refused: p.reportRefused,
+		Addresses: func() ([]netip.Addr, error) { return listenAddresses(of, options.NodePortAddresses) },
+	}
+	if of == corev1.IPv6Protocol {
+		checks.Network = "tcp6"
+	}
+	return &family{family: of, backend: backend, cleaner: cleaner, health: p.health, checks: checks, metrics: p.metrics, current: plan.Plan{}}, nil
+}
+
+// bindRetryInterval is the pause between attempts to listen on an address that is taken.
+const bindRetryInterval = 5 * time.Second
+
+// listenAndServe serves in the network namespace until ctx is done; an address that is taken is tried again. With the zero address
+// it does nothing.
+func listenAndServe(ctx context.Context, path string, address netip.AddrPort, handler http.Handler) {
+	if !address.IsValid() {
+		return
+	}
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
+	defer context.AfterFunc(ctx, func() { server.Close() })()
+	for ctx.Err() == nil {
+		listener, err := netns.Listen(path, "tcp", address.String())
+		if err == nil {
+			err = server.Serve(listener)
+		}
+		if errors.Is(err, http.ErrServerClosed) {
+			return
+		}
+		slog.Error("serve health or metrics; trying again", "address", address, "error", err, "after", bindRetryInterval)
+		select {
+		case <-ctx.Done():
+		case <-time.After(bindRetryInterval):
+		}
+	}
 }
