@@ -102,7 +102,7 @@ func (l *lab) startProxy() (stop func()) {
 		done <- serve(ctx, l.api, Config{
 			NodeName:      "node-1",
 			NodeIPs:       []netip.Addr{netip.MustParseAddr("192.168.1.2")},
-			ClusterCIDR:   netip.MustParsePrefix("10.244.0.0/16"),
+			ClusterCIDRs:  []netip.Prefix{netip.MustParsePrefix("10.244.0.0/16")},
 			NetNS:         l.node,
 			CheckInterval: 100 * time.Millisecond,
 		})

@@ -3,158 +3,207 @@ package proxy
 import (
 	"context"
 	"log/slog"
-	"strings"
 	"time"
 
-	"github.com/kubelite/kubelite/proxy/backend"
-	"github.com/kubelite/kubelite/proxy/conntrack"
-	"github.com/kubelite/kubelite/proxy/plan"
 	"k8s.io/apimachinery/pkg/types"
-)
 
-// retryInterval is the pause between a Replace that went wrong and the next try.
-const retryInterval = time.Second
+	"github.com/kubelite/kubelite/proxy/metrics"
+	"github.com/kubelite/kubelite/proxy/plan"
+)
 
 // stopGrace is how long what is being written when the proxy is told to stop may still take.
 const stopGrace = 10 * time.Second
 
-// programmer brings what is watched into the kernel. Its methods run on one goroutine, in the node's network namespace.
+// portRetryInterval is the pause between attempts to listen on health-check node ports that are taken.
+const portRetryInterval = 5 * time.Second
+
+// programmer brings the API's objects into the kernel. Its methods run on one goroutine, in the node's network namespace.
 type programmer struct {
-	watched *watched
-	backend backend.Backend
-	node    plan.Node
-	current plan.Plan
+	objects  *objects
+	families []*family
+	metrics  *metrics.Metrics
+	// cleanups remove what other modes left, by mode; each runs until it succeeds once.
+	cleanups map[Mode]func(context.Context) error
+	// programmed is called after everything was programmed for the first time; nil for nobody.
+	programmed func()
 }
 
 // run programs everything once, then what changes, until ctx is done; what is being written then is finished. It returns an error
-// when the first time fails.
+// when nothing can be programmed the first time.
 func (p *programmer) run(ctx context.Context, checkInterval time.Duration) error {
 	writing, cancel := outlive(ctx, stopGrace)
 	defer cancel()
-	if err := p.replace(writing); err != nil && ctx.Err() == nil {
+	if err := p.begin(writing); err != nil && ctx.Err() == nil {
 		return err
 	}
-	check := time.NewTimer(checkInterval)
+	check, ports := time.NewTimer(checkInterval), time.NewTicker(portRetryInterval)
 	defer check.Stop()
+	defer ports.Stop()
 	for {
+		retry := p.retryAfter()
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-p.watched.wake:
-			if err := p.update(writing, p.watched.take()); err != nil {
-				slog.Error("change the rules; programming all again", "error", err)
-				p.replaceUntilDone(ctx, writing)
-			}
+		case <-p.objects.wake:
+			p.update(writing)
+		case <-retry:
+			p.mend(writing)
 		case <-check.C:
-			took := p.check(ctx, writing)
+			took := p.check(writing)
 			check.Reset(max(checkInterval, 20*took)) // never more than a twentieth of the time
+		case <-ports.C:
+			for _, family := range p.families {
+				family.checks.Retry()
+			}
 		}
 	}
 }
 
-// update programs the changed Services.
-func (p *programmer) update(ctx context.Context, names map[types.NamespacedName]bool) error {
-	changed, gone := plan.Plan{}, []plan.Port{}
-	var ports []plan.Port
-	for name := range names {
-		next, err := p.watched.plan(name, p.node)
-		if err != nil {
-			return err
+// begin programs everything for the first time. Families after the first one may do without: they are tried again.
+func (p *programmer) begin(ctx context.Context) error {
+	changed := p.objects.take()
+	p.metrics.ChangesTaken(changed.services, changed.slices)
+	names := p.objects.names()
+	all := p.plans(names)
+	for i, family := range p.families {
+		if err := family.replace(ctx, all); err != nil {
+			if i == 0 {
+				return err
+			}
+			slog.Error("program all Services; trying again", "family", family.family, "error", err, "after", family.retry)
 		}
-		if len(next) == 0 && len(p.current[name]) == 0 {
+	}
+	p.setHealthChecks(names)
+	p.cleanUp(ctx)
+	if p.programmed != nil {
+		p.programmed()
+	}
+	return nil
+}
+
+// update programs the Services that changed.
+func (p *programmer) update(ctx context.Context) {
+	changed := p.objects.take()
+	names := make([]types.NamespacedName, 0, len(changed.names))
+	for name := range changed.names {
+		names = append(names, name)
+	}
+	if changed.all {
+		names = p.allNames()
+	}
+	planned := p.plans(names)
+	for _, family := range p.families {
+		if family.broken {
+			continue // what is retried holds the change
+		}
+		if err := family.update(ctx, planned, changed.triggered); err != nil {
+			slog.Error("change the rules; programming all again", "family", family.family, "error", err)
+		}
+	}
+	p.setHealthChecks(names)
+	p.metrics.ChangesTaken(changed.services, changed.slices)
+}
+
+// mend programs everything for those families whose time has come after something went wrong.
+func (p *programmer) mend(ctx context.Context) {
+	var all plan.Plan
+	for _, family := range p.families {
+		if !family.broken || time.Now().Before(family.due) {
 			continue
 		}
-		changed[name] = next
-		gone, ports = append(gone, p.current[name]...), append(ports, next...)
+		if all == nil {
+			all = p.plans(p.objects.names())
+		}
+		if err := family.replace(ctx, all); err != nil {
+			slog.Error("program all Services; trying again", "family", family.family, "error", err, "after", family.retry)
+		}
 	}
-	if len(changed) == 0 {
+	p.cleanUp(ctx)
+}
+
+// retryAfter ends when mend has something to do; nil, which never ends, while nothing is broken.
+func (p *programmer) retryAfter() <-chan time.Time {
+	var first *family
+	for _, family := range p.families {
+		if family.broken && (first == nil || family.due.Before(first.due)) {
+			first = family
+		}
+	}
+	if first == nil {
 		return nil
 	}
-	if err := p.backend.Update(ctx, changed); err != nil {
-		return err
-	}
-	for name, next := range changed {
-		if len(next) == 0 {
-			delete(p.current, name)
-		} else {
-			p.current[name] = next
-		}
-	}
-	deleteStale(ports, gone)
-	return nil
+	return time.After(time.Until(first.due))
 }
 
-// replace programs everything that is watched.
-func (p *programmer) replace(ctx context.Context) error {
-	p.watched.take()
-	next, ports := plan.Plan{}, []plan.Port{}
-	for _, key := range p.watched.services.Objects().ListKeys() {
-		name := namespacedName(key)
-		planned, err := p.watched.plan(name, p.node)
-		if err != nil {
-			return err
-		}
-		if len(planned) > 0 {
-			next[name] = planned
-			ports = append(ports, planned...)
-		}
-	}
+// check programs everything again where someone else changed the rules. It returns how long looking took.
+func (p *programmer) check(ctx context.Context) time.Duration {
 	started := time.Now()
-	if err := p.backend.Replace(ctx, next); err != nil {
-		return err
-	}
-	var gone []plan.Port
-	for _, old := range p.current {
-		gone = append(gone, old...)
-	}
-	p.current = next
-	deleteStale(ports, gone)
-	slog.Info("programmed all Services", "services", len(next), "took", time.Since(started))
-	return nil
-}
-
-// replaceUntilDone tries until it succeeds or ctx is done.
-func (p *programmer) replaceUntilDone(ctx, writing context.Context) {
-	for {
-		err := p.replace(writing)
-		if err == nil {
-			return
+	for _, family := range p.families {
+		if family.broken {
+			continue
 		}
-		slog.Error("program all Services; trying again", "error", err, "after", retryInterval)
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(retryInterval):
+		found, err := family.check(ctx)
+		switch {
+		case err != nil:
+			slog.Error("compare the rules", "family", family.family, "error", err)
+		case found != "":
+			slog.Warn("someone else changed the rules; programming all again", "family", family.family, "found", found)
+			family.broken, family.due = true, time.Now()
 		}
 	}
-}
-
-// check programs everything again if someone else changed the rules. It returns how long looking took.
-func (p *programmer) check(ctx, writing context.Context) time.Duration {
-	started := time.Now()
-	found, err := p.backend.Difference(writing)
 	took := time.Since(started)
-	switch {
-	case err != nil:
-		slog.Error("compare the rules", "error", err)
-	case found != "":
-		slog.Warn("someone else changed the rules; programming all again", "found", found)
-		p.replaceUntilDone(ctx, writing)
-	}
+	p.mend(ctx)
 	return took
 }
 
-func deleteStale(ports, gone []plan.Port) {
-	deleted, err := conntrack.DeleteStale(conntrack.ServicesOf(ports, gone))
-	if err != nil {
-		slog.Error("connections of UDP clients may still lead to where their Service was", "error", err)
+// cleanUp removes what other modes left, once every family works in this one.
+func (p *programmer) cleanUp(ctx context.Context) {
+	for _, family := range p.families {
+		if family.broken {
+			return
+		}
 	}
-	if deleted > 0 {
-		slog.Info("deleted stale UDP conntrack entries", "entries", deleted)
+	for mode, cleanup := range p.cleanups {
+		if err := cleanup(ctx); err != nil {
+			slog.Error("remove what another proxy mode left; trying again when all is programmed again", "mode", mode, "error", err)
+			continue
+		}
+		delete(p.cleanups, mode)
 	}
 }
 
-func namespacedName(key string) types.NamespacedName {
-	namespace, name, _ := strings.Cut(key, "/")
-	return types.NamespacedName{Namespace: namespace, Name: name}
+// plans plans the Services named, those that are gone without ports.
+func (p *programmer) plans(names []types.NamespacedName) plan.Plan {
+	planned := make(plan.Plan, len(names))
+	for _, name := range names {
+		planned[name] = p.objects.ports(name)
+	}
+	return planned
+}
+
+// allNames are those of all Services that are there or in the kernel.
+func (p *programmer) allNames() []types.NamespacedName {
+	all := map[types.NamespacedName]struct{}{}
+	for _, name := range p.objects.names() {
+		all[name] = struct{}{}
+	}
+	for _, family := range p.families {
+		for name := range family.current {
+			all[name] = struct{}{}
+		}
+	}
+	names := make([]types.NamespacedName, 0, len(all))
+	for name := range all {
+		names = append(names, name)
+	}
+	return names
+}
+
+// setHealthChecks makes the health-check node ports of the Services named answer as they should now.
+func (p *programmer) setHealthChecks(names []types.NamespacedName) {
+	for _, family := range p.families {
+		for _, name := range names {
+			family.checks.Set(name, p.objects.health(name, family.family))
+		}
+	}
 }

@@ -52,6 +52,12 @@ func New[L runtime.Object](client kubernetes.Interface, resource Resource[L], ex
 		options: options,
 		synced:  make(chan struct{}),
 	}
+	return &Mirror{s, NewReflector(client, resource, example, options, s)}
+}
+
+// NewReflector makes a client-go reflector that keeps target as the API server has it, for those who keep something else than
+// objects. Of the options only the selectors count.
+func NewReflector[L runtime.Object](client kubernetes.Interface, resource Resource[L], example runtime.Object, options Options, target cache.ReflectorStore) *cache.Reflector {
 	list := &cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, listOptions metav1.ListOptions) (runtime.Object, error) {
 			listOptions.LabelSelector, listOptions.FieldSelector = options.LabelSelector, options.FieldSelector
@@ -64,8 +70,8 @@ func New[L runtime.Object](client kubernetes.Interface, resource Resource[L], ex
 	}
 	// The API server is one, and near: asking it every second does no harm.
 	backoff := &wait.Backoff{Duration: 50 * time.Millisecond, Factor: 2, Jitter: 0.2, Steps: 10, Cap: time.Second}
-	return &Mirror{s, cache.NewReflectorWithOptions(cache.ToListWatcherWithWatchListSemantics(list, client), example, s,
-		cache.ReflectorOptions{Backoff: backoff})}
+	return cache.NewReflectorWithOptions(cache.ToListWatcherWithWatchListSemantics(list, client), example, target,
+		cache.ReflectorOptions{Backoff: backoff})
 }
 
 // Run keeps the copy up to date until ctx is done.

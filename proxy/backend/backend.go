@@ -28,6 +28,17 @@ type Backend interface {
 	Difference(context.Context) (string, error)
 }
 
+// RuleCounter is a Backend that says how many rules it has, for metrics.
+type RuleCounter interface {
+	// RuleCounts counts the rules of each table. It is called after every Replace and Update, so it must cost next to nothing.
+	RuleCounts() map[string]RuleCount
+}
+
+// RuleCount counts the rules of a table: those in the kernel, and those that the last Replace or Update wrote.
+type RuleCount struct {
+	Total, Last int
+}
+
 // Options are the facts of a node that the rules of every mode depend on.
 type Options struct {
 	// Family is the address family that the backend serves. Addresses below are all of it.

@@ -6,26 +6,31 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+	corev1 "k8s.io/api/core/v1"
 )
 
-// DeleteStale deletes the stale flows of the calling thread's network namespace and returns how many there were.
-func DeleteStale(services Services) (int, error) {
+// DeleteStale deletes the stale flows of the family in the calling thread's network namespace and returns how many there were.
+func DeleteStale(family corev1.IPFamily, services Services) (int, error) {
 	if services.Empty() {
 		return 0, nil
 	}
-	local, err := localAddresses()
-	if err != nil {
-		return 0, fmt.Errorf("delete stale UDP conntrack entries: %w", err)
+	var table netlink.InetFamily = unix.AF_INET
+	if family == corev1.IPv6Protocol {
+		table = unix.AF_INET6
 	}
-	deleted, err := netlink.ConntrackDeleteFilters(netlink.ConntrackTable, unix.AF_INET, flowFilter{services, local})
+	local, err := localAddresses(int(table))
 	if err != nil {
-		return int(deleted), fmt.Errorf("delete stale UDP conntrack entries: %w", err)
+		return 0, fmt.Errorf("delete stale conntrack entries: %w", err)
+	}
+	deleted, err := netlink.ConntrackDeleteFilters(netlink.ConntrackTable, table, flowFilter{services, local})
+	if err != nil {
+		return int(deleted), fmt.Errorf("delete stale conntrack entries: %w", err)
 	}
 	return int(deleted), nil
 }
 
-func localAddresses() (map[netip.Addr]bool, error) {
-	found, err := netlink.AddrList(nil, netlink.FAMILY_V4)
+func localAddresses(family int) (map[netip.Addr]bool, error) {
+	found, err := netlink.AddrList(nil, family)
 	if err != nil {
 		return nil, fmt.Errorf("list the node's addresses: %w", err)
 	}
@@ -45,12 +50,13 @@ type flowFilter struct {
 
 // MatchConntrackFlow implements netlink.CustomConntrackFilter.
 func (f flowFilter) MatchConntrackFlow(flow *netlink.ConntrackFlow) bool {
-	if flow.Forward.Protocol != unix.IPPROTO_UDP {
+	if flow.Forward.Protocol != unix.IPPROTO_UDP && flow.Forward.Protocol != unix.IPPROTO_SCTP {
 		return false
 	}
 	destination, ok := netip.AddrFromSlice(flow.Forward.DstIP)
 	answers, ok2 := netip.AddrFromSlice(flow.Reverse.SrcIP)
 	return ok && ok2 && f.services.Stale(Flow{
+		Protocol:    flow.Forward.Protocol,
 		Destination: netip.AddrPortFrom(destination.Unmap(), flow.Forward.DstPort),
 		Answers:     netip.AddrPortFrom(answers.Unmap(), flow.Reverse.SrcPort),
 	}, func(address netip.Addr) bool { return f.local[address] })

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/kubelite/kubelite/proxy/plan"
+	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
 )
 
@@ -45,10 +46,18 @@ func TestStale(t *testing.T) {
 		{"no Service", "10.96.0.99:53", "10.96.0.99:53", false},
 		{"straight to a Pod", "10.244.0.4:53", "10.244.0.4:53", false},
 	} {
-		flow := Flow{netip.MustParseAddrPort(test.destination), netip.MustParseAddrPort(test.answers)}
+		flow := Flow{unix.IPPROTO_UDP, netip.MustParseAddrPort(test.destination), netip.MustParseAddrPort(test.answers)}
 		if stale := services.Stale(flow, local); stale != test.stale {
 			t.Errorf("%s: stale %v", test.about, stale)
 		}
+	}
+	sctp := Flow{unix.IPPROTO_SCTP, netip.MustParseAddrPort("10.96.0.10:53"), netip.MustParseAddrPort("10.244.0.4:53")}
+	if services.Stale(sctp, local) {
+		t.Error("a flow of SCTP is none of UDP")
+	}
+	dns.Protocol = corev1.ProtocolSCTP
+	if !ServicesOf([]plan.Port{dns}, nil).Stale(sctp, local) {
+		t.Error("an SCTP flow to an endpoint that is gone is stale")
 	}
 	if !ServicesOf([]plan.Port{web}, nil).Empty() {
 		t.Error("TCP ports have no stale flows")

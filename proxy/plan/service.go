@@ -44,6 +44,11 @@ func (s *ServiceInput) GetObjectMeta() metav1.Object {
 	return &metav1.ObjectMeta{Namespace: s.Name.Namespace, Name: s.Name.Name}
 }
 
+// Has says whether the Service has a ClusterIP of the family.
+func (s *ServiceInput) Has(family corev1.IPFamily) bool {
+	return slices.ContainsFunc(s.frontends, func(f frontend) bool { return familyOf(f.clusterIP) == family })
+}
+
 // ReadService takes from a Service what plans depend on. One that no rule is needed for (headless, ExternalName, someone else's
 // proxy) is nothing but its name.
 func ReadService(service *corev1.Service) *ServiceInput {
