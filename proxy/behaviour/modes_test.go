@@ -1,6 +1,7 @@
 package behaviour
 
 import (
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -47,7 +48,7 @@ func (v variant) require(t testing.TB) {
 func (v variant) config() proxy.Config {
 	return proxy.Config{
 		Mode:          v.mode,
-		ClusterCIDR:   clusterCIDR(corev1.IPv4Protocol),
+		ClusterCIDRs:  []netip.Prefix{clusterCIDR(corev1.IPv4Protocol)},
 		CheckInterval: 500 * time.Millisecond,
 	}
 }
@@ -86,6 +87,14 @@ func (v variant) expect(c testCase) expectation {
 	if c.way == nodePortLocalhost && v.mode != proxy.IPTables {
 		// Only iptables routes 127.0.0.1 (route_localnet); nftables and ipvs never do, as kube-proxy's do not (KEP-3866).
 		return expectation{outcome: refused}
+	}
+	if v.mode == proxy.Userspace {
+		// The proxy itself is the endpoint's client: it sees the node, whoever asked and by whatever policy.
+		a := c.arrive()
+		a.fromPod, a.fromNode = false, true
+		for endpoint := range e.sources {
+			e.sources[endpoint] = a.seenBy(endpoint, true)
+		}
 	}
 	return e
 }
