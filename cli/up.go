@@ -18,6 +18,7 @@ import (
 
 	"github.com/kubelite/kubelite/cli/cluster"
 	"github.com/kubelite/kubelite/cli/lab"
+	"github.com/kubelite/kubelite/proxy/ipvs"
 )
 
 // newUpCommand is `kubelite up`: it makes or resumes a cluster.
@@ -66,7 +67,7 @@ flag. Pods and open connections go on, but for connections through mode userspac
 	flags.StringVar(&config.ClusterDomain, "cluster-domain", config.ClusterDomain, "DNS domain of the cluster")
 	flags.StringVar(&config.DNSUpstream, "dns-upstream", "", "resolver that cluster DNS asks for names outside the cluster, as HOST:PORT reached from the nodes (default none: such names do not exist)")
 	flags.StringVar((*string)(&config.ProxyMode), "proxy-mode", string(config.ProxyMode), "how the nodes' Service proxies program the kernel: iptables, nftables, ipvs or userspace")
-	flags.StringVar(&config.IPVSScheduler, "ipvs-scheduler", config.IPVSScheduler, "how mode ipvs spreads connections: rr, wrr, lc, wlc, sh, dh, sed, nq, …")
+	flags.StringVar(&config.IPVSScheduler, "ipvs-scheduler", config.IPVSScheduler, "how mode ipvs spreads connections: "+strings.Join(ipvs.Schedulers(), ", "))
 	flags.StringVar(&config.LoadBalancer, "load-balancer", config.LoadBalancer, "pool: a Service of type LoadBalancer gets an address of its own from --load-balancers, as in a cloud; node: it is reached at the nodes' own addresses, as in k3s and Docker Desktop")
 	flags.Uint64Var(&config.Seed, "seed", 0, "make generated names and addresses the same every time (default 0: they are random)")
 	flags.StringVar(&bundle, "images", defaultBundle(), "bundle of images to load at first")

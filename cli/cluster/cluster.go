@@ -16,6 +16,7 @@ import (
 
 	"github.com/kubelite/kubelite/cli/lab"
 	"github.com/kubelite/kubelite/proxy"
+	"github.com/kubelite/kubelite/proxy/ipvs"
 )
 
 const (
@@ -72,6 +73,9 @@ func (c Config) Validate() error {
 	}
 	if modes := proxy.Modes(); !slices.Contains(modes, c.ProxyMode) {
 		failures = append(failures, fmt.Errorf("--proxy-mode %q: use one of %v", c.ProxyMode, modes))
+	}
+	if schedulers := ipvs.Schedulers(); !slices.Contains(schedulers, c.IPVSScheduler) {
+		failures = append(failures, fmt.Errorf("--ipvs-scheduler %q: use one of %v", c.IPVSScheduler, schedulers))
 	}
 	if c.LoadBalancer != "pool" && c.LoadBalancer != "node" {
 		failures = append(failures, fmt.Errorf("--load-balancer %q: use pool or node", c.LoadBalancer))

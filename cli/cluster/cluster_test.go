@@ -30,6 +30,7 @@ func TestValidateConfig(t *testing.T) {
 		{"port below zero", func(c *Config) { c.APIPort = -1 }, "--api-port -1: use a port from 1 to 65535"},
 		{"uplink", func(c *Config) { c.Uplink = "on" }, `--uplink "on": use auto or off`},
 		{"proxy mode", func(c *Config) { c.ProxyMode = "ebpf" }, `--proxy-mode "ebpf": use one of [iptables nftables ipvs userspace]`},
+		{"scheduler", func(c *Config) { c.IPVSScheduler = "fair" }, `--ipvs-scheduler "fair": use one of [rr wrr`},
 		{"load balancer", func(c *Config) { c.LoadBalancer = "cloud" }, `--load-balancer "cloud": use pool or node`},
 		{"domain", func(c *Config) { c.ClusterDomain = "Bad_Domain" }, `--cluster-domain "Bad_Domain": a lowercase RFC 1123 subdomain`},
 		{"resolver", func(c *Config) { c.DNSUpstream = "garbage" }, `--dns-upstream "garbage": write HOST:PORT`},

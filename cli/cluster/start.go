@@ -74,6 +74,7 @@ func (c *Cluster) start(ctx context.Context, executable string, step func(string
 		{"all nodes are Ready", func(ctx context.Context) error {
 			return waitForNodes(ctx, client, c.Network.NodeList(), fresh, startedAt)
 		}},
+		{"Services are programmed in mode " + string(c.ProxyMode), c.waitForProxies},
 		{"cluster DNS resolves", func(ctx context.Context) error { return c.waitForDNS(ctx, client) }},
 	} {
 		if err := wait.wait(ctx); err != nil {

@@ -10,6 +10,9 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/kubelite/kubelite/proxy"
+	"github.com/kubelite/kubelite/proxy/ipvs"
 )
 
 // UpOptions is what `kubelite up` was asked for.
@@ -38,6 +41,11 @@ func Up(ctx context.Context, options UpOptions) (*Cluster, error) {
 	}
 	if err := options.Config.Validate(); err != nil {
 		return nil, err
+	}
+	if options.Config.ProxyMode == proxy.IPVS {
+		if err := ipvs.Check(options.Config.IPVSScheduler); err != nil {
+			return nil, fmt.Errorf("--proxy-mode %s: %w", proxy.IPVS, err)
+		}
 	}
 	unlock, err := lock(options.Config.Network.Cluster)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -67,6 +68,42 @@ func waitForNodes(ctx context.Context, client kubernetes.Interface, nodes []lab.
 		return len(missing) == 0, nil
 	})
 	return err
+}
+
+// proxyHealth is where a node's Service proxy says whether it is in step, as kube-proxy's.
+const proxyHealth = "http://127.0.0.1:10256/healthz"
+
+// waitForProxies waits until every node's Service proxy has programmed all Services in its mode.
+func (c *Cluster) waitForProxies(ctx context.Context) error {
+	for _, node := range c.Network.NodeList() {
+		transport := &http.Transport{DialContext: netns.Dialer(node.NetNS), DisableKeepAlives: true}
+		if err := waitForHealth(ctx, &http.Client{Transport: transport, Timeout: time.Second}); err != nil {
+			return fmt.Errorf("%s: %w", node.Name, err)
+		}
+	}
+	return nil
+}
+
+func waitForHealth(ctx context.Context, client *http.Client) error {
+	for {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, proxyHealth, nil)
+		if err != nil {
+			return err
+		}
+		response, err := client.Do(request)
+		if err == nil {
+			response.Body.Close()
+			if response.StatusCode == http.StatusOK {
+				return nil
+			}
+			err = fmt.Errorf("its Service proxy answers %s", response.Status)
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(2 * time.Millisecond):
+		}
+	}
 }
 
 // waitForDNS waits until the DNS Service has a ready endpoint and then until the first node gets an answer through it.
