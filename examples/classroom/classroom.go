@@ -72,9 +72,13 @@ func Start(ctx context.Context, name string, out io.Writer) (*Classroom, error) 
 	return c, nil
 }
 
-// Up starts what does not run of the cluster.
+// Up starts what does not run of the cluster. Its proxy mode is KUBELITE_PROXY_MODE of the environment; without it the default.
 func (c *Classroom) Up(ctx context.Context, out io.Writer) error {
-	return c.Kubelite(ctx, out, "up", "--nodes", "2", "--uplink", "off")
+	arguments := []string{"up", "--nodes", "2", "--uplink", "off"}
+	if mode := os.Getenv("KUBELITE_PROXY_MODE"); mode != "" {
+		arguments = append(arguments, "--proxy-mode", mode)
+	}
+	return c.Kubelite(ctx, out, arguments...)
 }
 
 // Stop removes the cluster and all of its state.

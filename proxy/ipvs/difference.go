@@ -36,7 +36,7 @@ func (b *Backend) Difference(ctx context.Context) (string, error) {
 func (b *Backend) lookAtAddresses() (string, error) {
 	held, node, err := b.kernel.addresses()
 	if err != nil {
-		return "", err
+		return err.Error(), nil // somebody deleted the link
 	}
 	if !slices.Equal(node.addresses, b.facts.node.addresses) {
 		return fmt.Sprintf("the node's addresses are %v instead of %v", node.addresses, b.facts.node.addresses), nil

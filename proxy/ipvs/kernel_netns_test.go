@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/vishvananda/netlink"
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/kubelite/kubelite/internal/netns"
@@ -79,7 +80,7 @@ func TestNetnsRules(t *testing.T) {
 			if err := errors.Join(Cleanup(t.Context()), Cleanup(t.Context())); err != nil {
 				return err
 			}
-			for _, command := range []string{"iptables-save", "ip6tables-save", "ip link", "ipset list -name"} {
+			for _, command := range []string{"iptables-save", "ip6tables-save", "ip link"} {
 				left, err := run(command)
 				if err != nil {
 					return err
@@ -88,7 +89,11 @@ func TestNetnsRules(t *testing.T) {
 					t.Errorf("%s prints after Cleanup:\n%s", command, left)
 				}
 			}
-			return nil
+			sets, err := netlink.IpsetListAll()
+			if len(sets) > 0 {
+				t.Errorf("sets after Cleanup: %v", sets)
+			}
+			return err
 		})
 	}
 }
