@@ -2,7 +2,6 @@ package iptables
 
 import (
 	"fmt"
-	"github.com/kubelite/kubelite/proxy/backend"
 	"slices"
 	"strings"
 )
@@ -13,48 +12,37 @@ type chainRules struct {
 	rules []string
 }
 
-// masqueradeMark is the packet mark of what KUBE-POSTROUTING masquerades: bit 14, as kube-proxy has it by default.
-const masqueradeMark = "0x4000"
-
-// nodePortsRule must stay the last rule of KUBE-SERVICES: a load-balancer address may be an address of the node, too.
-func nodePortsRule(options backend.Options) string {
-	destination := ""
-	if !options.LocalhostNodePorts {
-		destination = "! -d 127.0.0.0/8 "
-	}
-	return destination + `-m comment --comment "kubernetes service nodeports; NOTE: this must be the last rule in this chain"` +
-		` -m addrtype --dst-type LOCAL -j KUBE-NODEPORTS`
-}
-
 // baseChains are the chains that are there even when there is no Service, without the shared ones.
-func baseChains(options backend.Options) []chainRules {
-	base := []chainRules{
+func (l *layout) baseChains() []chainRules {
+	var firewall, forward []string
+	if !l.ipv6() && l.LocalhostNodePorts {
+		// route_localnet lets neighbours reach what listens on 127.0.0.1 only; this takes that away again.
+		firewall = append(firewall, `! -s 127.0.0.0/8 -d 127.0.0.0/8 -m comment --comment "block incoming localnet connections"`+
+			` -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP`)
+	}
+	if !l.keepInvalid {
+		// An answer that connection tracking does not know is not translated back: its receiver would end the connection.
+		forward = append(forward, `-m conntrack --ctstate INVALID -j DROP`)
+	}
+	return []chainRules{
 		{chain{tableMangle, canaryName}, nil},
 		{chain{tableFilter, canaryName}, nil},
-		{filterForward, []string{
-			`-m conntrack --ctstate INVALID -j DROP`,
-			fmt.Sprintf(`-m comment --comment "kubernetes forwarding rules" -m mark --mark %[1]s/%[1]s -j ACCEPT`, masqueradeMark),
+		{filterFirewall, firewall},
+		{filterForward, append(forward,
+			fmt.Sprintf(`-m comment --comment "kubernetes forwarding rules" -m mark --mark %[1]s/%[1]s -j ACCEPT`, l.mark()),
 			`-m comment --comment "kubernetes forwarding conntrack rule" -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT`,
-		}},
+		)},
 		{chain{tableNAT, canaryName}, nil},
 		{natPostrouting, []string{
-			fmt.Sprintf(`-m mark ! --mark %[1]s/%[1]s -j RETURN`, masqueradeMark),
+			fmt.Sprintf(`-m mark ! --mark %[1]s/%[1]s -j RETURN`, l.mark()),
 			// Cleared, so that a packet that passes here twice is not masqueraded twice.
-			fmt.Sprintf(`-j MARK --set-xmark %s/0x0`, masqueradeMark),
+			fmt.Sprintf(`-j MARK --set-xmark %s/0x0`, l.mark()),
 			`-m comment --comment "kubernetes service traffic requiring SNAT" -j MASQUERADE --random-fully`,
 		}},
 		{natMarkMasq, []string{
-			fmt.Sprintf(`-j MARK --set-xmark %[1]s/%[1]s`, masqueradeMark),
+			fmt.Sprintf(`-j MARK --set-xmark %[1]s/%[1]s`, l.mark()),
 		}},
 	}
-	if options.LocalhostNodePorts {
-		// route_localnet lets neighbours reach what listens on 127.0.0.1 only; this takes that away again.
-		base = append(base, chainRules{filterFirewall, []string{
-			`! -s 127.0.0.0/8 -d 127.0.0.0/8 -m comment --comment "block incoming localnet connections"` +
-				` -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP`,
-		}})
-	}
-	return base
 }
 
 // jump is a rule in one of netfilter's own chains that leads into the proxy's.
@@ -71,30 +59,28 @@ func (j jump) in(rules []string) bool {
 }
 
 // jumps are in the order in which they are put at the head of their chains, so the last one of a chain comes first.
-func jumps(options backend.Options) []jump {
+var jumps = func() []jump {
 	input, forward, output := chain{tableFilter, "INPUT"}, chain{tableFilter, "FORWARD"}, chain{tableFilter, "OUTPUT"}
 	const (
 		fresh    = `-m conntrack --ctstate NEW `
 		portals  = `-m comment --comment "kubernetes service portals" -j KUBE-SERVICES`
 		external = fresh + `-m comment --comment "kubernetes externally-visible service portals" -j KUBE-EXTERNAL-SERVICES`
-		firewall = fresh + `-m comment --comment "kubernetes load balancer firewall" -j KUBE-PROXY-FIREWALL`
+		balancer = fresh + `-m comment --comment "kubernetes load balancer firewall" -j KUBE-PROXY-FIREWALL`
 	)
-	var all []jump
-	if options.LocalhostNodePorts {
-		all = append(all, jump{input, `-j KUBE-FIREWALL`}, jump{output, `-j KUBE-FIREWALL`})
-	}
-	return append(all, []jump{
+	return []jump{
 		{input, external},
 		{forward, external},
 		{input, `-m comment --comment "kubernetes health check service ports" -j KUBE-NODEPORTS`},
 		{forward, fresh + portals},
 		{output, fresh + portals},
 		{forward, `-m comment --comment "kubernetes forwarding rules" -j KUBE-FORWARD`},
-		{input, firewall},
-		{output, firewall},
-		{forward, firewall},
+		{input, balancer},
+		{output, balancer},
+		{forward, balancer},
 		{chain{tableNAT, "OUTPUT"}, portals},
 		{chain{tableNAT, "PREROUTING"}, portals},
 		{chain{tableNAT, "POSTROUTING"}, `-m comment --comment "kubernetes postrouting rules" -j KUBE-POSTROUTING`},
-	}...)
-}
+		{input, `-j KUBE-FIREWALL`},
+		{output, `-j KUBE-FIREWALL`},
+	}
+}()

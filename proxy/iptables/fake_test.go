@@ -92,11 +92,25 @@ func checkTargets(rules ruleset) error {
 // String is like iptables-save, with the chains sorted.
 func (k *fakeKernel) String() string {
 	var text strings.Builder
+	table := ""
 	for _, c := range sortedChains(k.rules) {
-		fmt.Fprintf(&text, ":%s %s\n", c.table, c.name)
+		if c.table != table {
+			table = c.table
+			fmt.Fprintf(&text, "*%s\n", table)
+		}
+		fmt.Fprintf(&text, ":%s - [0:0]\n", c.name)
 		for _, rule := range k.rules[c] {
-			fmt.Fprintf(&text, "-A %s\n", rule)
+			fmt.Fprintf(&text, "-A %s %s\n", c.name, rule)
 		}
 	}
 	return text.String()
+}
+
+// snapshot is what iptables-save would find.
+func (k *fakeKernel) snapshot() *snapshot {
+	found, err := parseSave(strings.NewReader(k.String()), builtinAndShared)
+	if err != nil {
+		panic(err)
+	}
+	return found
 }

@@ -1,10 +1,9 @@
 package iptables
 
 import (
-	"github.com/kubelite/kubelite/proxy/backend"
 	"slices"
 
-	"k8s.io/apimachinery/pkg/types"
+	"github.com/kubelite/kubelite/proxy/plan"
 )
 
 // replacement is the way from whatever rules are there to those of a whole plan.
@@ -18,36 +17,46 @@ type replacement struct {
 }
 
 // replace computes a replacement of what kernel holds. Small ones are one transaction; large ones are cut where a phase
-// or a number of Services ends, and no cut lets a rule refer to a chain that is not there yet.
-func replace(kernel ruleset, services map[types.NamespacedName]serviceRules, options backend.Options) replacement {
-	r := replacer{kernel: kernel, step: &transaction{}, replacement: replacement{state: newState(options)}}
-	r.state.services = services
-	for _, base := range baseChains(options) {
+// or a number of Services ends, and no cut lets a rule refer to a chain that is not there yet, or takes a rule away from a
+// Service that keeps it.
+func replace(kernel *snapshot, services plan.Plan, l layout, b bounds) replacement {
+	r := replacer{kernel: kernel, step: &transaction{}, written: map[chain]bool{}, replacement: replacement{state: newState(l, b)}}
+	for name, ports := range services {
+		if len(ports) > 0 {
+			r.state.services[name] = ports
+			r.state.endpoints += endpointCount(ports)
+		}
+	}
+	r.state.layout.withoutEndpointComments = r.state.endpoints > largeClusterEndpoints
+	for _, base := range l.baseChains() {
 		r.write(base.chain, base.rules)
 	}
-	for _, name := range sortedNames(services) {
-		for _, own := range services[name].own {
+	for _, name := range sortedNames(r.state.services) {
+		rules := r.state.layout.rules(services[name])
+		rules.appendShared(r.state.shared, name)
+		for _, own := range rules.own {
 			r.write(own.chain, own.rules)
 		}
-		r.cut(linesPerTransaction)
+		r.cut(b.lines())
 	}
 	for _, c := range sharedChains {
 		r.writeShared(c)
 	}
-	for _, j := range jumps(options) {
-		if !j.in(kernel[j.from]) {
+	for _, j := range jumps {
+		if !j.in(kernel.rules[j.from]) {
 			r.step.insert(j.from, j.rule)
 		}
 	}
 	r.cut(0)
-	r.cleanup = cleanup(kernel, r.state.written)
+	r.cleanup = r.deleteStale()
 	return r.replacement
 }
 
 // replacer is a replacement being made.
 type replacer struct {
-	kernel ruleset
-	step   *transaction // that is being filled
+	kernel  *snapshot
+	step    *transaction // that is being filled
+	written map[chain]bool
 	replacement
 }
 
@@ -61,18 +70,18 @@ func (r *replacer) cut(limit int) {
 
 // write makes the chain hold the rules, unless it does.
 func (r *replacer) write(c chain, rules []string) {
-	if current, exists := r.kernel[c]; !exists || !slices.Equal(current, rules) {
+	if !r.kernel.holds(c, rules) {
 		r.step.write(c, rules)
 	}
-	r.state.written[c] = rules
+	r.written[c] = true
 }
 
 // writeShared makes a shared chain hold the rules of all Services. A long one is written in several steps.
 func (r *replacer) writeShared(c chain) {
-	desired := r.state.sharedRules(c, nil)
-	current, exists := r.kernel[c]
+	desired := r.state.texts(c, r.state.shared[c])
+	current, exists := r.kernel.rules[c]
 	switch {
-	case len(desired) <= r.state.rewriteLimit:
+	case len(r.state.shared[c]) <= r.state.rewriteLimit:
 		r.write(c, desired)
 	case len(current) == 0:
 		if !exists {
@@ -80,68 +89,66 @@ func (r *replacer) writeShared(c chain) {
 		}
 		for _, rule := range desired {
 			r.step.append(c, rule)
-			r.cut(editsPerTransaction)
+			r.cut(r.state.bounds.edits)
 		}
-		r.state.written[c] = desired
 	default:
-		r.editShared(c, current, desired)
+		r.editShared(c, current)
 	}
+	r.written[c] = true
 }
 
 // editShared deletes and inserts what differs between a shared chain's current and its desired rules. Their order does not
-// matter, but for the last one of the nat table's KUBE-SERVICES.
-func (r *replacer) editShared(c chain, current, desired []string) {
-	removed, added := subtract(current, desired), subtract(desired, current)
-	last := r.state.lastServicesRule
-	if misplaced := c == natServices && current[len(current)-1] != last; misplaced {
-		// Every one is taken out, and one is put back at the end.
-		isLast := func(rule string) bool { return rule == last }
-		others, copies := partition(current, isLast)
-		wanted, _ := partition(desired, isLast)
-		removed, added = append(subtract(others, wanted), copies...), subtract(wanted, others)
+// matter, but for the last ones of the nat table's KUBE-SERVICES.
+func (r *replacer) editShared(c chain, current []string) {
+	var last []string
+	if c == natServices {
+		last = r.state.layout.nodePorts
+	}
+	if end := len(current) - len(last); end < 0 || !slices.Equal(current[end:], last) {
+		// They are put at the end again before what is in the wrong place is taken out, so that they are never missing.
+		for _, rule := range last {
+			r.step.append(c, rule)
+		}
+	} else {
+		current = current[:end]
+	}
+	wanted := r.state.shared[c]
+	removed, added := subtract(current, texts(wanted)), subtract(texts(wanted), current)
+	for _, rule := range slices.Backward(added) {
+		r.step.insert(c, rule)
+		r.cut(r.state.bounds.edits)
 	}
 	for _, rule := range removed {
 		r.step.remove(c, rule)
-		r.cut(editsPerTransaction)
+		r.cut(r.state.bounds.edits)
 	}
-	for _, rule := range added {
-		r.step.insert(c, rule)
-		r.cut(editsPerTransaction)
+	byText := make(map[string]sharedRule, len(wanted))
+	for _, rule := range wanted {
+		byText[rule.text] = rule
 	}
-	result := edited(current, removed, added)
-	if c == natServices && (len(result) == 0 || result[len(result)-1] != last) {
-		r.step.append(c, last)
-		result = append(result, last)
+	r.state.shared[c] = nil
+	for _, text := range slices.Concat(added, subtract(current, removed)) {
+		r.state.shared[c] = append(r.state.shared[c], byText[text])
 	}
-	r.state.written[c] = result
 }
 
-// linesPerTransaction is about what servicesPerTransaction Services of five endpoints each have.
-const linesPerTransaction = servicesPerTransaction * 25
-
-func partition(rules []string, chosen func(string) bool) (others, matching []string) {
-	for _, rule := range rules {
-		if chosen(rule) {
-			matching = append(matching, rule)
-		} else {
-			others = append(others, rule)
-		}
-	}
-	return others, matching
-}
-
-// cleanup deletes the chains of Services that are in the kernel but not written. All are emptied before one is deleted,
-// since they may refer to each other; where that takes several transactions, emptying comes first.
-func cleanup(kernel, written ruleset) []*transaction {
+// deleteStale deletes the chains of Services that are in the kernel but not written.
+func (r *replacer) deleteStale() []*transaction {
 	var stale []chain
-	for _, c := range sortedChains(kernel) {
-		if _, wanted := written[c]; !wanted && isServiceChain(c) {
+	for _, c := range sortedChains(r.kernel.sums) {
+		if isServiceChain(c) && !r.written[c] {
 			stale = append(stale, c)
 		}
 	}
+	return deleteChains(stale, r.state.bounds)
+}
+
+// deleteChains deletes chains that only they themselves refer to. All are emptied before one is deleted; where that takes
+// several transactions, emptying comes first.
+func deleteChains(stale []chain, b bounds) []*transaction {
 	var steps []*transaction
-	if len(stale) > editsPerTransaction {
-		for batch := range slices.Chunk(stale, editsPerTransaction) {
+	if len(stale) > b.edits {
+		for batch := range slices.Chunk(stale, b.edits) {
 			step := &transaction{}
 			for _, c := range batch {
 				step.write(c, nil)
@@ -149,7 +156,7 @@ func cleanup(kernel, written ruleset) []*transaction {
 			steps = append(steps, step)
 		}
 	}
-	for batch := range slices.Chunk(stale, editsPerTransaction) {
+	for batch := range slices.Chunk(stale, b.edits) {
 		step := &transaction{}
 		for _, c := range batch {
 			step.delete(c)

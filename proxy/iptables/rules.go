@@ -2,7 +2,6 @@ package iptables
 
 import (
 	"fmt"
-	"github.com/kubelite/kubelite/proxy/backend"
 	"math"
 	"net/netip"
 	"slices"
@@ -16,12 +15,13 @@ type serviceRules struct {
 	shared map[chain][]string
 }
 
-func rulesOf(ports []plan.Port, options backend.Options) serviceRules {
+// rules are those of a Service with these ports.
+func (l *layout) rules(ports []plan.Port) serviceRules {
 	rules := serviceRules{shared: map[chain][]string{}}
 	for i := range ports {
 		builder := portBuilder{
 			serviceRules: &rules,
-			options:      options,
+			layout:       l,
 			port:         &ports[i],
 			chains:       chainsOf(&ports[i]),
 			name:         ports[i].Name.String(),
@@ -36,7 +36,7 @@ func rulesOf(ports []plan.Port, options backend.Options) serviceRules {
 // rule is written as iptables-save prints it, so that what is written and what is read back are the same text.
 type portBuilder struct {
 	*serviceRules
-	options  backend.Options
+	*layout
 	port     *plan.Port
 	chains   portChains
 	name     string
@@ -73,15 +73,15 @@ func (b *portBuilder) write(name string, rules ...string) {
 // to matches what is sent to a Service's address:
 // -d 10.96.0.1/32 -p tcp -m comment --comment "default/kubernetes:https cluster IP" -m tcp --dport 443
 func (b *portBuilder) to(address netip.Addr, comment string) string {
-	return fmt.Sprintf(`-d %s/32 -p %s -m comment --comment "%s %s" -m %s --dport %d`,
-		address, b.protocol, b.name, comment, b.protocol, b.port.Port)
+	return fmt.Sprintf(`-d %s -p %s -m comment --comment "%s %s" -m %s --dport %d`,
+		host(address), b.protocol, b.name, comment, b.protocol, b.port.Port)
 }
 
 // refusal is the end of a filter rule for traffic that has nowhere to go, and its comment. Without any endpoint clients
 // hear of it at once; without a local one they are left without an answer, as a load balancer's probes expect.
 func (b *portBuilder) refusal() (comment, target string) {
 	if !b.port.HasEndpoints {
-		return "has no endpoints", " -j REJECT --reject-with icmp-port-unreachable"
+		return "has no endpoints", " -j REJECT --reject-with " + b.unreachable()
 	}
 	return "has no local endpoints", " -j DROP"
 }
@@ -142,9 +142,9 @@ func (b *portBuilder) writeExternalChain() {
 	if !b.port.ExternalLocal {
 		rules = append(rules, fmt.Sprintf(`-m comment --comment "masquerade traffic for %s external destinations" -j KUBE-MARK-MASQ`, b.name))
 	} else {
-		if b.options.ClusterCIDR.IsValid() {
+		if b.ClusterCIDR.IsValid() {
 			rules = append(rules, fmt.Sprintf(`-s %s -m comment --comment "pod traffic for %s external destinations" -j %s`,
-				b.options.ClusterCIDR, b.name, b.chains.cluster))
+				b.ClusterCIDR, b.name, b.chains.cluster))
 		}
 		rules = append(rules,
 			fmt.Sprintf(`-m comment --comment "masquerade LOCAL traffic for %s external destinations" -m addrtype --src-type LOCAL -j KUBE-MARK-MASQ`, b.name),
@@ -174,12 +174,12 @@ func (b *portBuilder) writeFirewallChain() {
 	nodeAdmitted := false
 	for _, prefix := range b.port.SourceRanges {
 		admit(prefix.String())
-		nodeAdmitted = nodeAdmitted || slices.ContainsFunc(b.options.NodeIPs, prefix.Contains)
+		nodeAdmitted = nodeAdmitted || slices.ContainsFunc(b.NodeIPs, prefix.Contains)
 	}
 	if nodeAdmitted {
 		// The node may hold the load balancer's address itself, and then uses it as its source when it calls it.
 		for _, address := range b.port.LoadBalancerIPs {
-			admit(address.String() + "/32")
+			admit(host(address).String())
 		}
 	}
 	rules = append(rules, fmt.Sprintf(`-m comment --comment "other traffic to %s will be dropped by KUBE-PROXY-FIREWALL"`, b.name))
@@ -197,41 +197,54 @@ func (b *portBuilder) writePolicyChain(name string, endpoints []plan.Endpoint, h
 		return
 	}
 	rules := make([]string, 0, len(endpoints)+1)
-	if hasClusterIP && b.options.ClusterCIDR.IsValid() {
-		rules = append(rules, fmt.Sprintf(`! -s %s %s -j KUBE-MARK-MASQ`, b.options.ClusterCIDR, b.to(b.port.ClusterIP, "cluster IP")))
+	switch toClusterIP := b.to(b.port.ClusterIP, "cluster IP"); {
+	case hasClusterIP && b.MasqueradeAll:
+		rules = append(rules, toClusterIP+` -j KUBE-MARK-MASQ`)
+	case hasClusterIP && b.ClusterCIDR.IsValid():
+		rules = append(rules, fmt.Sprintf(`! -s %s %s -j KUBE-MARK-MASQ`, b.ClusterCIDR, toClusterIP))
 	}
 	comment := func(endpoint plan.Endpoint) string {
-		return fmt.Sprintf(`-m comment --comment "%s -> %s"`, b.name, endpoint)
+		return b.endpointComment(fmt.Sprintf("%s -> %s", b.name, endpoint))
 	}
 	if b.port.AffinitySeconds > 0 {
 		for _, endpoint := range endpoints {
 			target := endpointChain(b.port, endpoint)
-			rules = append(rules, fmt.Sprintf(`%s -m recent --rcheck --seconds %d --reap --name %s --mask 255.255.255.255 --rsource -j %s`,
-				comment(endpoint), b.port.AffinitySeconds, target, target))
+			rules = append(rules, fmt.Sprintf(`%s-m recent --rcheck --seconds %d --reap --name %s --mask %s --rsource -j %s`,
+				comment(endpoint), b.port.AffinitySeconds, target, b.wholeAddress(), target))
 		}
 	}
 	for i, endpoint := range endpoints {
 		rule := comment(endpoint)
 		if left := len(endpoints) - i; left > 1 {
-			rule += " -m statistic --mode random --probability " + probability(left)
+			rule += "-m statistic --mode random --probability " + probability(left) + " "
 		}
-		rules = append(rules, rule+" -j "+endpointChain(b.port, endpoint))
+		rules = append(rules, rule+"-j "+endpointChain(b.port, endpoint))
 	}
 	b.write(name, rules...)
 }
 
 // writeEndpointChain writes KUBE-SEP-…: a Pod that reaches itself through the Service is masqueraded, or it would answer
 // itself directly, from an address it never called.
+//
+//	-s 10.244.0.2/32 -m comment --comment "default/kubernetes:https" -j KUBE-MARK-MASQ
+//	-p tcp -m comment --comment "default/kubernetes:https" -m recent --set --name KUBE-SEP-A … -m tcp -j DNAT --to-destination 10.244.0.2:6443
 func (b *portBuilder) writeEndpointChain(endpoint plan.Endpoint) {
-	name := endpointChain(b.port, endpoint)
+	name, comment := endpointChain(b.port, endpoint), b.endpointComment(b.name)
 	remember := ""
 	if b.port.AffinitySeconds > 0 {
-		remember = fmt.Sprintf(` -m recent --set --name %s --mask 255.255.255.255 --rsource`, name)
+		remember = fmt.Sprintf(`-m recent --set --name %s --mask %s --rsource `, name, b.wholeAddress())
 	}
 	b.write(name,
-		fmt.Sprintf(`-s %s/32 -m comment --comment "%s" -j KUBE-MARK-MASQ`, endpoint.Addr(), b.name),
-		fmt.Sprintf(`-p %s -m comment --comment "%s"%s -m %s -j DNAT --to-destination %s`,
-			b.protocol, b.name, remember, b.protocol, endpoint))
+		fmt.Sprintf(`-s %s %s-j KUBE-MARK-MASQ`, host(endpoint.Addr()), comment),
+		fmt.Sprintf(`-p %s %s%s-m %s -j DNAT --to-destination %s`, b.protocol, comment, remember, b.protocol, endpoint))
+}
+
+// endpointComment is a comment of a rule for an endpoint, with a space behind it.
+func (b *portBuilder) endpointComment(text string) string {
+	if b.withoutEndpointComments {
+		return ""
+	}
+	return fmt.Sprintf(`-m comment --comment "%s" `, text)
 }
 
 // probability is 1/n as the kernel holds it, in 2^-31, and as iptables-save prints that: 1/3 is 0.33333333349.

@@ -18,13 +18,46 @@ import (
 var rewriteGolden = flag.Bool("update", false, "write the golden files anew")
 
 var nodeOptions = backend.Options{
+	Family:             corev1.IPv4Protocol,
 	ClusterCIDR:        netip.MustParsePrefix("10.244.0.0/16"),
 	NodeIPs:            []netip.Addr{netip.MustParseAddr("192.168.1.2")},
 	LocalhostNodePorts: true,
+	MasqueradeBit:      14,
 }
 
+var node6Options = backend.Options{
+	Family:        corev1.IPv6Protocol,
+	ClusterCIDR:   netip.MustParsePrefix("fd00:10:244::/56"),
+	NodeIPs:       []netip.Addr{netip.MustParseAddr("fd00:1::2")},
+	MasqueradeBit: 14,
+}
+
+// familyOf is the ports of one family.
+func familyOf(p plan.Plan, family corev1.IPFamily) plan.Plan {
+	one := plan.Plan{}
+	for name, ports := range p {
+		for _, port := range ports {
+			if port.ClusterIP.Is6() == (family == corev1.IPv6Protocol) {
+				one[name] = append(one[name], port)
+			}
+		}
+	}
+	return one
+}
+
+// nodeLayout is what New makes of nodeOptions on a machine that does not set nf_conntrack_tcp_be_liberal.
+var nodeLayout = layoutOf(nodeOptions)
+
+func layoutOf(options backend.Options) layout {
+	l := layout{Options: options}
+	l.nodePorts = l.nodePortRules(nil)
+	return l
+}
+
+var nftBounds = boundsOf(tool{nft: true})
+
 // readPlan plans the Services and EndpointSlices of a YAML file for node-1.
-func readPlan(t testing.TB, path string) plan.Plan {
+func readPlan(t testing.TB, path string, family corev1.IPFamily) plan.Plan {
 	t.Helper()
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -47,27 +80,21 @@ func readPlan(t testing.TB, path string) plan.Plan {
 			endpointSlices = append(endpointSlices, object)
 		}
 	}
-	return plan.Build(services, endpointSlices, plan.Node{Name: "node-1"})
+	return familyOf(plan.Build(services, endpointSlices, plan.Node{Name: "node-1"}), family)
 }
 
-func rulesOfPlan(p plan.Plan) map[types.NamespacedName]serviceRules {
-	services := map[types.NamespacedName]serviceRules{}
-	for name, ports := range p {
-		services[name] = rulesOf(ports, nodeOptions)
-	}
-	return services
-}
-
+// checkGolden may be called on any goroutine.
 func checkGolden(t *testing.T, path, actual string) {
 	t.Helper()
 	if *rewriteGolden {
 		if err := os.WriteFile(path, []byte(actual), 0o644); err != nil {
-			t.Fatal(err)
+			t.Error(err)
 		}
 	}
 	expected, err := os.ReadFile(path)
 	if err != nil {
-		t.Fatal(err)
+		t.Error(err)
+		return
 	}
 	if actual != string(expected) {
 		t.Errorf("not what %s holds (run with -update and look at the difference):\n%s", path, actual)
@@ -75,7 +102,7 @@ func checkGolden(t *testing.T, path, actual string) {
 }
 
 func TestRestoreInputFromScratch(t *testing.T) {
-	r := replace(ruleset{}, rulesOfPlan(readPlan(t, "testdata/services.yaml")), nodeOptions)
+	r := replace(&snapshot{}, readPlan(t, "testdata/services.yaml", corev1.IPv4Protocol), nodeLayout, nftBounds)
 	if len(r.steps) != 1 || len(r.cleanup) != 0 {
 		t.Fatalf("%d transactions and %d for cleanup, expected one and none", len(r.steps), len(r.cleanup))
 	}

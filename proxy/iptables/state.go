@@ -1,72 +1,72 @@
 package iptables
 
 import (
-	"github.com/kubelite/kubelite/proxy/backend"
+	"maps"
 	"slices"
+	"strings"
 
+	"github.com/kubelite/kubelite/proxy/plan"
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// state is what the proxy wrote: the rules of each Service, and all chains as they stand in the kernel.
+// state is what the proxy wrote. The rules of single Services are not kept: they follow from their ports.
 type state struct {
-	services map[types.NamespacedName]serviceRules
-	written  ruleset
-	// lastServicesRule ends the nat table's KUBE-SERVICES.
-	lastServicesRule string
+	layout   layout
+	services plan.Plan
+	// endpoints is endpointCount of all services.
+	endpoints int
+	// shared is the rules in the chains that Services share, in the kernel's order, without layout.nodePorts.
+	shared map[chain][]sharedRule
+	bounds bounds
 	// rewriteLimit is the constant of that name, but in tests.
 	rewriteLimit int
 }
 
-func newState(options backend.Options) state {
-	return state{
-		services:         map[types.NamespacedName]serviceRules{},
-		written:          ruleset{},
-		lastServicesRule: nodePortsRule(options),
-		rewriteLimit:     rewriteLimit,
-	}
+// sharedRule is a rule of one Service in a chain that all Services share.
+type sharedRule struct {
+	owner types.NamespacedName
+	text  string
+}
+
+func newState(l layout, b bounds) state {
+	return state{layout: l, bounds: b, services: plan.Plan{}, shared: map[chain][]sharedRule{}, rewriteLimit: rewriteLimit}
 }
 
 // update is a change of some Services that is not yet in the kernel.
 type update struct {
-	step    *transaction
-	next    map[types.NamespacedName]serviceRules
-	written ruleset // the chains that step changes, as they will be
-	deleted []chain
+	step   *transaction
+	next   plan.Plan
+	shared map[chain][]sharedRule // the chains that step changes, as they will be
 }
 
-// update computes the one transaction that gives the Services in next exactly those rules. The state is not changed.
-func (s *state) update(next map[types.NamespacedName]serviceRules) update {
-	u := update{step: &transaction{}, next: next, written: ruleset{}}
-	names := sortedNames(next)
-	for _, name := range names {
-		s.updateOwnChains(&u, s.services[name], next[name])
+// update computes the one transaction that gives the Services in next the rules of exactly those ports. The state is not
+// changed.
+func (s *state) update(next plan.Plan) update {
+	u := update{step: &transaction{}, next: next, shared: map[chain][]sharedRule{}}
+	before, after := map[chain][]sharedRule{}, map[chain][]sharedRule{}
+	var stale []chain
+	for _, name := range sortedNames(next) {
+		old, new := s.layout.rules(s.services[name]), s.layout.rules(next[name])
+		stale = append(stale, u.step.change(old.own, new.own)...)
+		old.appendShared(before, name)
+		new.appendShared(after, name)
 	}
 	filterGrows := false
 	for _, c := range sharedChains {
-		var removed, added []string
-		for _, name := range names {
-			removed = append(removed, subtract(s.services[name].shared[c], next[name].shared[c])...)
-			added = append(added, subtract(next[name].shared[c], s.services[name].shared[c])...)
-		}
+		removed, added := subtract(before[c], after[c]), subtract(after[c], before[c])
 		if len(removed)+len(added) == 0 {
 			continue
 		}
 		filterGrows = filterGrows || c.table == tableFilter && len(added) > 0
-		if len(s.written[c])+len(added)-len(removed) <= s.rewriteLimit {
-			rules := s.sharedRules(c, next)
-			u.step.write(c, rules)
-			u.written[c] = rules
+		if len(s.shared[c])+len(added)-len(removed) <= s.rewriteLimit {
+			u.shared[c] = s.sorted(c, next, after[c])
+			u.step.write(c, s.texts(c, u.shared[c]))
 			continue
 		}
-		for _, rule := range removed {
-			u.step.remove(c, rule)
-		}
-		for _, rule := range added {
-			u.step.insert(c, rule)
-		}
-		u.written[c] = edited(s.written[c], removed, added)
+		u.step.edit(c, texts(removed), texts(added))
+		u.shared[c] = slices.Concat(added, subtract(s.shared[c], removed))
 	}
-	for _, c := range u.deleted {
+	for _, c := range stale {
 		u.step.delete(c)
 	}
 	// Each table changes at once, but one after the other. Refusing begins before the way is taken away, and ends after it
@@ -79,77 +79,89 @@ func (s *state) update(next map[types.NamespacedName]serviceRules) update {
 	return u
 }
 
-func (s *state) updateOwnChains(u *update, old, next serviceRules) {
-	kept := make(map[chain]bool, len(next.own))
-	for _, own := range next.own {
-		kept[own.chain] = true
-		if rules, exists := s.written[own.chain]; !exists || !slices.Equal(rules, own.rules) {
-			u.step.write(own.chain, own.rules)
-			u.written[own.chain] = own.rules
-		}
-	}
-	for _, own := range old.own {
-		if !kept[own.chain] {
-			u.deleted = append(u.deleted, own.chain)
-		}
-	}
-}
-
 // commit makes an update part of the state, after it has become part of the kernel.
 func (s *state) commit(u update) {
-	for name, rules := range u.next {
-		if len(rules.own) == 0 && len(rules.shared) == 0 {
+	for name, ports := range u.next {
+		s.endpoints += endpointCount(ports) - endpointCount(s.services[name])
+		if len(ports) == 0 {
 			delete(s.services, name)
-			continue
+		} else {
+			s.services[name] = ports
 		}
-		s.services[name] = rules
 	}
-	for c, rules := range u.written {
-		s.written[c] = rules
-	}
-	for _, c := range u.deleted {
-		delete(s.written, c)
-	}
+	maps.Copy(s.shared, u.shared)
 }
 
-// sharedRules are all rules of a shared chain in their order: sorted by Service. Those in next take the place of theirs.
-func (s *state) sharedRules(c chain, next map[types.NamespacedName]serviceRules) []string {
-	contributors := map[types.NamespacedName][]string{}
-	for name, rules := range s.services {
-		if shared := rules.shared[c]; len(shared) > 0 {
-			contributors[name] = shared
+// large says whether there are more than largeClusterEndpoints endpoints when next has become part of the state.
+func (s *state) large(next plan.Plan) bool {
+	endpoints := s.endpoints
+	for name, ports := range next {
+		endpoints += endpointCount(ports) - endpointCount(s.services[name])
+	}
+	return endpoints > largeClusterEndpoints
+}
+
+// sorted is the shared chain sorted by Service, with the rules changed in place of those that the Services in next have now.
+func (s *state) sorted(c chain, next plan.Plan, changed []sharedRule) []sharedRule {
+	all := map[types.NamespacedName][]sharedRule{}
+	for _, rule := range s.shared[c] {
+		if _, ok := next[rule.owner]; !ok {
+			all[rule.owner] = append(all[rule.owner], rule)
 		}
 	}
-	for name, rules := range next {
-		contributors[name] = rules.shared[c]
+	if len(s.shared[c]) > s.rewriteLimit { // it was edited until now, and one Service's rules may be in any order
+		for name := range all {
+			own := map[chain][]sharedRule{}
+			s.layout.rules(s.services[name]).appendShared(own, name)
+			all[name] = own[c]
+		}
 	}
-	var all []string
-	for _, name := range sortedNames(contributors) {
-		all = append(all, contributors[name]...)
+	for _, rule := range changed {
+		all[rule.owner] = append(all[rule.owner], rule)
 	}
+	var sorted []sharedRule
+	for _, name := range sortedNames(all) {
+		sorted = append(sorted, all[name]...)
+	}
+	return sorted
+}
+
+// texts are all rules of a shared chain that holds those of Services.
+func (s *state) texts(c chain, rules []sharedRule) []string {
+	all := texts(rules)
 	if c == natServices {
-		all = append(all, s.lastServicesRule)
+		all = append(all, s.layout.nodePorts...)
 	}
 	return all
 }
 
-// edited is what a chain holds after the removed rules are deleted and the added ones inserted, each at its head.
-func edited(rules, removed, added []string) []string {
-	result := slices.Clone(added)
-	slices.Reverse(result)
-	return append(result, subtract(rules, removed)...)
+func texts(rules []sharedRule) []string {
+	all := make([]string, len(rules))
+	for i, rule := range rules {
+		all[i] = rule.text
+	}
+	return all
+}
+
+// appendShared appends the Service's shared rules to those in all.
+func (r serviceRules) appendShared(all map[chain][]sharedRule, owner types.NamespacedName) {
+	for c, rules := range r.shared {
+		for _, text := range rules {
+			all[c] = append(all[c], sharedRule{owner, text})
+		}
+	}
 }
 
 // subtract returns the rules without one of each in removed, in their order.
-func subtract(rules, removed []string) []string {
+func subtract[R comparable](rules, removed []R) []R {
 	if len(removed) == 0 {
 		return rules
 	}
-	count := make(map[string]int, len(removed))
+	count := make(map[R]int, len(removed))
 	for _, rule := range removed {
 		count[rule]++
 	}
-	var left []string
+	var left []R
 	for _, rule := range rules {
 		if count[rule] > 0 {
 			count[rule]--
@@ -158,4 +170,13 @@ func subtract(rules, removed []string) []string {
 		left = append(left, rule)
 	}
 	return left
+}
+
+func sortedNames[V any](services map[types.NamespacedName]V) []types.NamespacedName {
+	return slices.SortedFunc(maps.Keys(services), func(a, b types.NamespacedName) int {
+		if a.Namespace != b.Namespace {
+			return strings.Compare(a.Namespace, b.Namespace)
+		}
+		return strings.Compare(a.Name, b.Name)
+	})
 }

@@ -61,12 +61,12 @@ func serviceName(number int) types.NamespacedName {
 	return types.NamespacedName{Namespace: "default", Name: fmt.Sprintf("s%04d", number)}
 }
 
-// sameRules compares two kernels; with sorted, the order within the shared chains does not matter, but for the last rule.
-func sameRules(actual, expected ruleset, sorted bool) string {
+// compare compares two kernels; with sorted, the order within the shared chains does not matter, but for the last rule.
+func compare(actual, expected ruleset, sorted bool) string {
 	for _, rules := range []ruleset{actual, expected} {
 		for _, c := range sharedChains {
 			if all := rules[c]; sorted && len(all) > 0 {
-				if c == natServices && all[len(all)-1] != nodePortsRule(nodeOptions) {
+				if c == natServices && all[len(all)-1] != nodeLayout.nodePorts[0] {
 					return "the last rule of KUBE-SERVICES is " + all[len(all)-1]
 				}
 				rules[c] = slices.Sorted(slices.Values(all))
@@ -89,7 +89,7 @@ func sameRules(actual, expected ruleset, sorted bool) string {
 func fromScratch(t *testing.T, p plan.Plan) ruleset {
 	t.Helper()
 	kernel := newFakeKernel()
-	for _, step := range replace(kernel.rules, rulesOfPlan(p), nodeOptions).steps {
+	for _, step := range replace(kernel.snapshot(), p, nodeLayout, nftBounds).steps {
 		if err := kernel.restore(step.String()); err != nil {
 			t.Fatalf("from scratch: %v", err)
 		}
@@ -109,7 +109,7 @@ func TestUpdatesEndAsFromScratch(t *testing.T) {
 						current[serviceName(number)] = ports
 					}
 				}
-				r := replace(kernel.rules, rulesOfPlan(current), nodeOptions)
+				r := replace(kernel.snapshot(), current, nodeLayout, nftBounds)
 				for _, step := range r.steps {
 					if err := kernel.restore(step.String()); err != nil {
 						t.Fatal(err)
@@ -118,11 +118,11 @@ func TestUpdatesEndAsFromScratch(t *testing.T) {
 				s := r.state
 				s.rewriteLimit = limit
 				for range 20 {
-					next := map[types.NamespacedName]serviceRules{}
+					next := plan.Plan{}
 					for range 1 + random.IntN(3) {
 						number := random.IntN(12)
 						ports := randomPorts(random, number)
-						next[serviceName(number)] = rulesOf(ports, nodeOptions)
+						next[serviceName(number)] = ports
 						current[serviceName(number)] = ports
 						if ports == nil {
 							delete(current, serviceName(number))
@@ -135,11 +135,11 @@ func TestUpdatesEndAsFromScratch(t *testing.T) {
 						}
 					}
 					s.commit(u)
-					if found := (expectation{written: s.written, jumps: jumps(nodeOptions)}).difference(kernel.rules); found != "" {
+					if found := s.difference(kernel.snapshot(), sameRules); found != "" {
 						t.Fatalf("seed %d: what is believed to be written: %s", seed, found)
 					}
 				}
-				if found := sameRules(kernel.clone(), fromScratch(t, current), limit < rewriteLimit); found != "" {
+				if found := compare(kernel.clone(), fromScratch(t, current), limit < rewriteLimit); found != "" {
 					t.Fatalf("seed %d: %s", seed, found)
 				}
 			}
@@ -161,16 +161,16 @@ func TestReplaceEndsAsFromScratch(t *testing.T) {
 		}
 		kernel := &fakeKernel{fromScratch(t, before)}
 		damage(random, kernel.rules)
-		r := replace(kernel.rules, rulesOfPlan(after), nodeOptions)
+		r := replace(kernel.snapshot(), after, nodeLayout, nftBounds)
 		for _, step := range slices.Concat(r.steps, r.cleanup) {
 			if err := kernel.restore(step.String()); err != nil {
 				t.Fatalf("seed %d: %v", seed, err)
 			}
 		}
-		if found := sameRules(kernel.clone(), fromScratch(t, after), false); found != "" {
+		if found := compare(kernel.clone(), fromScratch(t, after), false); found != "" {
 			t.Fatalf("seed %d: %s", seed, found)
 		}
-		r = replace(kernel.rules, rulesOfPlan(after), nodeOptions)
+		r = replace(kernel.snapshot(), after, nodeLayout, nftBounds)
 		if len(r.steps)+len(r.cleanup) > 0 {
 			t.Fatalf("seed %d: it is right, and still written again:\n%s", seed, r.steps[0])
 		}
@@ -211,7 +211,7 @@ func TestReplaceEditsLongChains(t *testing.T) {
 	kernel := &fakeKernel{fromScratch(t, before)}
 	all := kernel.rules[natServices]
 	kernel.rules[natServices] = append([]string{all[len(all)-1], all[len(all)-1]}, all[:len(all)-1]...)
-	r := replace(kernel.rules, rulesOfPlan(after), nodeOptions)
+	r := replace(kernel.snapshot(), after, nodeLayout, nftBounds)
 	written := 0
 	for _, step := range slices.Concat(r.steps, r.cleanup) {
 		written += step.lines
@@ -222,10 +222,10 @@ func TestReplaceEditsLongChains(t *testing.T) {
 	if total := 12 * len(after); written > total/10 {
 		t.Errorf("%d lines for six changed Services of %d", written, len(after))
 	}
-	if found := sameRules(kernel.clone(), fromScratch(t, after), true); found != "" {
+	if found := compare(kernel.clone(), fromScratch(t, after), true); found != "" {
 		t.Fatal(found)
 	}
-	if found := (expectation{written: r.state.written, jumps: jumps(nodeOptions)}).difference(kernel.rules); found != "" {
+	if found := r.state.difference(kernel.snapshot(), sameRules); found != "" {
 		t.Fatal(found)
 	}
 }
@@ -236,16 +236,16 @@ func TestTransactionsAreBounded(t *testing.T) {
 	for number := range 2000 {
 		p[serviceName(number)] = randomPorts(random, number)
 	}
-	for _, step := range replace(newFakeKernel().rules, rulesOfPlan(p), nodeOptions).steps {
-		if step.lines > linesPerTransaction+200 {
+	for _, step := range replace(newFakeKernel().snapshot(), p, nodeLayout, nftBounds).steps {
+		if step.lines > nftBounds.lines()+200 {
 			t.Errorf("a transaction of %d lines", step.lines)
 		}
 	}
 }
 
 func TestUpdateWritesOnlyWhatChanged(t *testing.T) {
-	p := readPlan(t, "testdata/services.yaml")
-	s := replace(newFakeKernel().rules, rulesOfPlan(p), nodeOptions).state
+	p := readPlan(t, "testdata/services.yaml", corev1.IPv4Protocol)
+	s := replace(newFakeKernel().snapshot(), p, nodeLayout, nftBounds).state
 	name := types.NamespacedName{Namespace: "default", Name: "numbers-web"}
 	port := p[name][0]
 	var text strings.Builder
@@ -260,10 +260,10 @@ func TestUpdateWritesOnlyWhatChanged(t *testing.T) {
 	} {
 		next := port
 		next.Cluster, next.HasEndpoints = change.endpoints, len(change.endpoints) > 0
-		u := s.update(map[types.NamespacedName]serviceRules{name: rulesOf([]plan.Port{next}, nodeOptions)})
+		u := s.update(plan.Plan{name: {next}})
 		fmt.Fprintf(&text, "# %s\n%s", change.about, u.step)
 		s.commit(u)
 	}
-	fmt.Fprintf(&text, "# the Service is deleted\n%s", s.update(map[types.NamespacedName]serviceRules{name: {}}).step)
+	fmt.Fprintf(&text, "# the Service is deleted\n%s", s.update(plan.Plan{name: nil}).step)
 	checkGolden(t, "testdata/updates.restore", text.String())
 }

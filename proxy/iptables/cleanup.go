@@ -1,0 +1,76 @@
+package iptables
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// Cleanup removes every chain and rule of this mode, of IPv4 and IPv6, of both variants of iptables, from the calling
+// thread's network namespace. Rules of other programs stay. Where there is nothing, or no iptables, it does nothing.
+func Cleanup(ctx context.Context) error {
+	var failures []error
+	for _, family := range []corev1.IPFamily{corev1.IPv4Protocol, corev1.IPv6Protocol} {
+		found, err := tools(family)
+		failures = append(failures, err)
+		for _, t := range found {
+			failures = append(failures, t.cleanUp(ctx))
+		}
+	}
+	return errors.Join(failures...)
+}
+
+// cleanUp removes the mode's rules that this variant of iptables sees.
+func (t tool) cleanUp(ctx context.Context) error {
+	kernel, err := t.save(ctx, builtinAndShared)
+	if err != nil {
+		return fmt.Errorf("clean up rules: %w", err)
+	}
+	for _, step := range removal(kernel, boundsOf(t)) {
+		if err := t.restore(ctx, step.String()); err != nil {
+			return fmt.Errorf("clean up rules: %w", err)
+		}
+	}
+	return nil
+}
+
+// removal takes away first what leads to the mode's chains, then the chains.
+func removal(kernel *snapshot, b bounds) []*transaction {
+	var own []chain
+	first := &transaction{}
+	for _, c := range sortedChains(kernel.sums) {
+		switch {
+		case isServiceChain(c), isOwnChain(c) && !belongsToKubelet(c, kernel):
+			own = append(own, c)
+		default:
+			for _, rule := range kernel.rules[c] {
+				_, target, _ := strings.Cut(rule, "-j ")
+				target, _, _ = strings.Cut(target, " ")
+				if led := (chain{c.table, target}); isOwnChain(led) && !belongsToKubelet(led, kernel) {
+					first.remove(c, rule)
+				}
+			}
+		}
+	}
+	steps := deleteChains(own, b)
+	if !first.empty() {
+		steps = append([]*transaction{first}, steps...)
+	}
+	return steps
+}
+
+// isOwnChain says whether the chain is one of those that belong to the mode but to no single Service.
+func isOwnChain(c chain) bool {
+	return c.name == canaryName || slices.Contains(sharedChains, c) ||
+		slices.Contains([]chain{filterForward, filterFirewall, natPostrouting, natMarkMasq}, c)
+}
+
+// belongsToKubelet says whether a kubelet made the chain, too: a real one keeps KUBE-FIREWALL for itself.
+func belongsToKubelet(c chain, kernel *snapshot) bool {
+	_, found := kernel.sums[chain{tableMangle, "KUBE-KUBELET-CANARY"}]
+	return found && c == filterFirewall
+}
