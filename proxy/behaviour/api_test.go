@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/netip"
 	"sync"
 	"testing"
 
@@ -59,7 +60,8 @@ func (a *api) start() *pki.Authority {
 		a.Fatal(err)
 	}
 	a.address = listener.Addr().String()
-	server, err := apiserver.New(apiserver.Config{DataDir: a.dataDir, Listeners: []net.Listener{listener}, Seed: 1})
+	server, err := apiserver.New(apiserver.Config{DataDir: a.dataDir, Listeners: []net.Listener{listener}, Seed: 1,
+		ServiceCIDRs: []netip.Prefix{netip.MustParsePrefix("10.96.0.0/12"), netip.MustParsePrefix("fd00:60::/108")}})
 	if err != nil {
 		a.Fatal(err)
 	}

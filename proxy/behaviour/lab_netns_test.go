@@ -107,7 +107,7 @@ func newLab(t testing.TB) *lab {
 			"ipv4/icmp_ratelimit": "0", "ipv4/icmp_ratemask": "0", "ipv6/icmp/ratelimit": "0", "ipv6/icmp/ratemask": "",
 			"ipv4/conf/all/accept_redirects": "0", "ipv4/conf/default/accept_redirects": "0",
 			"ipv6/conf/all/accept_redirects": "0", "ipv6/conf/default/accept_redirects": "0",
-			"ipv6/conf/default/accept_ra": "0", "ipv6/conf/default/addr_gen_mode": "1", "ipv6/conf/default/dad_transmits": "0",
+			"ipv6/conf/default/accept_ra": "0", "ipv6/conf/default/dad_transmits": "0",
 		})
 		l.ip(name, "link set lo up")
 	}

@@ -13,9 +13,6 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 )
 
-// servedFamilies are those that API server and proxy serve.
-var servedFamilies = []corev1.IPFamily{corev1.IPv4Protocol}
-
 func servedProtocols() []corev1.Protocol {
 	protocols := []corev1.Protocol{corev1.ProtocolTCP, corev1.ProtocolUDP}
 	if hasSCTP() {
@@ -34,7 +31,7 @@ func TestNetnsMatrix(t *testing.T) {
 			a := newAPI(t)
 			all := shapes()
 			a.createAll(len(all), func(i int) error {
-				return a.create(t.Context(), all[i].service(i, protocols, servedFamilies), all[i].endpointSlices(protocols)...)
+				return a.create(t.Context(), all[i].service(i, protocols, families), all[i].endpointSlices(protocols)...)
 			})
 			started := time.Now()
 			for _, node := range []place{node1, node2} {
@@ -51,7 +48,7 @@ func TestNetnsMatrix(t *testing.T) {
 
 func (s shape) endpointSlices(protocols []corev1.Protocol) []*discoveryv1.EndpointSlice {
 	var all []*discoveryv1.EndpointSlice
-	for _, family := range servedFamilies {
+	for _, family := range families {
 		all = append(all, s.endpointSlice(protocols, family))
 	}
 	return all
@@ -60,7 +57,7 @@ func (s shape) endpointSlices(protocols []corev1.Protocol) []*discoveryv1.Endpoi
 func (l *lab) serveEverywhere(protocols []corev1.Protocol) {
 	for _, p := range []place{pod1a, pod2a, node1, node2} {
 		for _, protocol := range protocols {
-			for _, family := range servedFamilies {
+			for _, family := range families {
 				l.serve(p, protocol, family, endpointPort)
 			}
 		}
@@ -73,7 +70,7 @@ func (l *lab) waitForProxies(a *api, protocols []corev1.Protocol) {
 	l.Helper()
 	last := shape{kind: corev1.ServiceTypeClusterIP, endpoints: "own", admits: "all"}
 	number := len(shapes())
-	service, endpointSlices := last.service(number, protocols, servedFamilies), last.endpointSlices(protocols)
+	service, endpointSlices := last.service(number, protocols, families), last.endpointSlices(protocols)
 	service.Name = "last"
 	for _, slice := range endpointSlices {
 		slice.Name, slice.Labels[discoveryv1.LabelServiceName] = "last-"+slice.Name, "last"
@@ -82,7 +79,7 @@ func (l *lab) waitForProxies(a *api, protocols []corev1.Protocol) {
 		l.Fatal(err)
 	}
 	for _, client := range []place{pod1b, pod2b} {
-		for _, family := range servedFamilies {
+		for _, family := range families {
 			target := testCase{shape: last, family: family, client: client, way: clusterIP}.target(number)
 			l.eventually(client, func() error {
 				got, err := call(corev1.ProtocolTCP, target, impatience)
@@ -147,7 +144,7 @@ func (l *lab) play(v variant, all []shape, protocols []corev1.Protocol) (cases, 
 		var work []func()
 		for i, shape := range all {
 			for _, protocol := range protocols {
-				for _, family := range servedFamilies {
+				for _, family := range families {
 					work = append(work, func() {
 						for _, way := range shape.ways(client, family) {
 							play(testCase{shape, protocol, family, client, way}, i)

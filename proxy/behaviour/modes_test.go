@@ -48,7 +48,7 @@ func (v variant) require(t testing.TB) {
 func (v variant) config() proxy.Config {
 	return proxy.Config{
 		Mode:          v.mode,
-		ClusterCIDRs:  []netip.Prefix{clusterCIDR(corev1.IPv4Protocol)},
+		ClusterCIDRs:  []netip.Prefix{clusterCIDR(corev1.IPv4Protocol), clusterCIDR(corev1.IPv6Protocol)},
 		CheckInterval: 500 * time.Millisecond,
 	}
 }

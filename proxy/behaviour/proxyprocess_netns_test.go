@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/rest"
 
 	"github.com/kubelite/kubelite/proxy"
@@ -74,7 +75,7 @@ func (l *lab) startProxy(a *api, v variant, node place) *proxyProcess {
 	l.Helper()
 	s := settings{Config: v.config(), Host: a.config.Host, TLSClientConfig: a.config.TLSClientConfig}
 	s.NodeName, s.NetNS = string(node), l.path(node)
-	s.NodeIPs = []netip.Addr{node.address(families[0]), node.address(families[1])}
+	s.NodeIPs = []netip.Addr{node.address(corev1.IPv4Protocol), node.address(corev1.IPv6Protocol)}
 	encoded, err := json.Marshal(s)
 	if err != nil {
 		l.Fatal(err)
