@@ -61,7 +61,7 @@ func newRoot(streams genericiooptions.IOStreams, arguments []string) *cobra.Comm
 		}},
 		{Message: "Places in the lab:", Commands: []*cobra.Command{newLaptopCommand(), newNodeCommand(streams)}},
 		{Message: "The cluster's processes, run alone:", Commands: []*cobra.Command{
-			newServerCommand(), newAgentCommand(), newDNSCommand(),
+			newServerCommand(), newAgentCommand(), newServiceProxyCommand(), newDNSCommand(),
 		}},
 	}
 	var own []*cobra.Command

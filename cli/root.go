@@ -28,12 +28,12 @@ func Main(arguments []string, in io.Reader, out, errOut io.Writer) int {
 }
 
 // processNames are the commands that are the cluster's processes.
-var processNames = []string{"server", "agent", "dns"}
+var processNames = []string{"server", "agent", "dns", "service-proxy"}
 
 // processRoot is the command tree of the cluster's processes, without kubectl's verbs.
 func processRoot() *cobra.Command {
 	root := &cobra.Command{Use: "kubelite", SilenceErrors: true, SilenceUsage: true}
-	root.AddCommand(newServerCommand(), newAgentCommand(), newDNSCommand())
+	root.AddCommand(newServerCommand(), newAgentCommand(), newDNSCommand(), newServiceProxyCommand())
 	return root
 }
 

@@ -12,6 +12,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/kubelite/kubelite/proxy/backend"
+	"github.com/kubelite/kubelite/proxy/conntrack"
 )
 
 // Ports on which kube-proxy answers what its name says.
@@ -55,6 +56,8 @@ type Config struct {
 	HealthzBindAddress netip.AddrPort
 	// MetricsBindAddress is where /metrics and /proxyMode are served; the zero AddrPort for nowhere.
 	MetricsBindAddress netip.AddrPort
+	// Conntrack are limits of connection tracking to set at the start.
+	Conntrack conntrack.Limits
 	// CheckInterval is how often the kernel's rules are looked at; 0 for a second.
 	CheckInterval time.Duration
 }
@@ -89,12 +92,17 @@ func (c Config) withDefaults() (Config, error) {
 	if len(c.NodePortAddresses) == 0 && c.Mode == NFTables {
 		c.NodePortAddresses = []string{NodePortAddressesPrimary}
 	}
-	for _, text := range c.NodePortAddresses {
-		if _, err := nodePortNetworks(text, c.NodeIPs); err != nil {
-			return c, err
+	return c, ValidateNodePortAddresses(c.NodePortAddresses)
+}
+
+// ValidateNodePortAddresses says what is wrong with Config.NodePortAddresses.
+func ValidateNodePortAddresses(addresses []string) error {
+	for _, text := range addresses {
+		if _, err := nodePortNetworks(text, nil); err != nil {
+			return err
 		}
 	}
-	return c, nil
+	return nil
 }
 
 // families are those of NodeIPs, the primary one first.
@@ -174,7 +182,7 @@ func nodePortNetworks(text string, nodeIPs []netip.Addr) ([]netip.Prefix, error)
 	}
 	network, err := netip.ParsePrefix(text)
 	if err != nil {
-		return nil, fmt.Errorf("node-port addresses %q are neither a network, as 192.168.1.0/24, nor primary, localhost or all", text)
+		return nil, fmt.Errorf("%q is neither a network, as 192.168.1.0/24, nor one of primary, localhost, all", text)
 	}
 	return []netip.Prefix{network.Masked()}, nil
 }

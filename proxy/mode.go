@@ -2,7 +2,10 @@ package proxy
 
 import (
 	"context"
+	"errors"
+	"fmt"
 
+	"github.com/kubelite/kubelite/internal/netns"
 	"github.com/kubelite/kubelite/proxy/backend"
 	"github.com/kubelite/kubelite/proxy/iptables"
 	"github.com/kubelite/kubelite/proxy/ipvs"
@@ -35,6 +38,7 @@ var modes = map[Mode]struct {
 		start: func(_ context.Context, _ Config, options backend.Options) (backend.Backend, error) {
 			return iptables.New(options)
 		},
+		cleanup: iptables.Cleanup,
 	},
 	NFTables: {
 		start: func(_ context.Context, _ Config, options backend.Options) (backend.Backend, error) {
@@ -54,4 +58,20 @@ var modes = map[Mode]struct {
 		},
 		cleanup: userspace.Cleanup,
 	},
+}
+
+// Cleanup removes every trace of every mode from the network namespace at path; empty for the caller's own. What cannot be removed does
+// not keep the rest.
+func Cleanup(ctx context.Context, path string) error {
+	return netns.Do(path, func() error {
+		var problems []error
+		for _, mode := range Modes() {
+			if cleanup := modes[mode].cleanup; cleanup != nil {
+				if err := cleanup(ctx); err != nil {
+					problems = append(problems, fmt.Errorf("remove what mode %s left: %w", mode, err))
+				}
+			}
+		}
+		return errors.Join(problems...)
+	})
 }

@@ -88,6 +88,9 @@ func (p *proxy) setNode(node *corev1.Node) {
 
 // program programs the calling thread's network namespace until ctx is done.
 func (p *proxy) program(ctx context.Context) error {
+	if err := p.config.Conntrack.Set(); err != nil {
+		slog.Warn("some limits of connection tracking stay as they are", "error", err)
+	}
 	programmer := &programmer{objects: p.objects, metrics: p.metrics, cleanups: map[Mode]func(context.Context) error{}}
 	for i, family := range p.families {
 		one, err := p.startFamily(ctx, family)

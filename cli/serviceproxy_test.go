@@ -1,0 +1,113 @@
+package cli
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/spf13/pflag"
+
+	"github.com/kubelite/kubelite/proxy"
+)
+
+// parseServiceProxy is what the command line leads to; FILE in it stands for a file with the text.
+func parseServiceProxy(t *testing.T, file string, arguments ...string) (proxy.Config, error) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "config.yaml")
+	if err := os.WriteFile(path, []byte(file), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	options := serviceProxyOptions{settings: defaultProxySettings()}
+	flags := pflag.NewFlagSet("service-proxy", pflag.ContinueOnError)
+	options.addFlags(flags)
+	for i := range arguments {
+		arguments[i] = strings.ReplaceAll(arguments[i], "FILE", path)
+	}
+	if err := flags.Parse(arguments); err != nil {
+		return proxy.Config{}, err
+	}
+	settings, err := options.read(flags)
+	if err != nil {
+		return proxy.Config{}, err
+	}
+	return proxyConfig(settings)
+}
+
+func TestServiceProxySettings(t *testing.T) {
+	// What kubeadm writes.
+	const kubeadm = `
+apiVersion: kubeproxy.config.k8s.io/v1alpha1
+bindAddress: 0.0.0.0
+bindAddressHardFail: false
+clientConnection: {acceptContentTypes: "", burst: 0, contentType: "", kubeconfig: /var/lib/kube-proxy/kubeconfig.conf, qps: 0}
+clusterCIDR: 10.32.0.0/16
+configSyncPeriod: 0s
+conntrack: {maxPerCore: null, min: null, tcpBeLiberal: false, tcpCloseWaitTimeout: null, tcpEstablishedTimeout: null, udpStreamTimeout: 0s, udpTimeout: 0s}
+detectLocal: {bridgeInterface: "", interfaceNamePrefix: ""}
+detectLocalMode: ""
+enableProfiling: false
+healthzBindAddress: ""
+hostnameOverride: ""
+iptables: {localhostNodePorts: null, masqueradeAll: false, masqueradeBit: null, minSyncPeriod: 0s, syncPeriod: 0s}
+ipvs: {excludeCIDRs: null, minSyncPeriod: 0s, scheduler: "", strictARP: false, syncPeriod: 0s, tcpFinTimeout: 0s, tcpTimeout: 0s, udpTimeout: 0s}
+kind: KubeProxyConfiguration
+logging: {flushFrequency: 0, options: {json: {infoBufferSize: "0"}, text: {infoBufferSize: "0"}}, verbosity: 0}
+metricsBindAddress: ""
+mode: nftables
+nftables: {masqueradeAll: true, masqueradeBit: 15, minSyncPeriod: 0s, syncPeriod: 30s}
+nodePortAddresses: [primary, 10.0.0.0/8]
+oomScoreAdj: null
+portRange: ""
+showHiddenMetricsForVersion: ""
+winkernel: {enableDSR: false, forwardHealthCheckVip: false, networkName: "", rootHnsEndpointName: "", sourceVip: ""}`
+	for _, test := range []struct {
+		about     string
+		arguments []string
+		expected  string
+	}{
+		{"defaults", nil, "iptables  [] [] false 14 false 0.0.0.0:10256 127.0.0.1:10249 [] 0s"},
+		{"flags", []string{"--proxy-mode=ipvs", "--hostname-override= Node-1 ", "--cluster-cidr=10.244.0.0/16,fd00::/48", "--nodeport-addresses=primary,10.0.0.0/8",
+			"--masquerade-all", "--iptables-masquerade-bit=13", "--iptables-localhost-nodeports=false", "--healthz-bind-address=", "--metrics-bind-address=0.0.0.0", "--bind-address=192.168.1.2", "--ipvs-sync-period=5s"},
+			"ipvs node-1 [10.244.0.0/16 fd00::/48] [primary 10.0.0.0/8] true 13 true invalid AddrPort 0.0.0.0:10249 [192.168.1.2] 5s"},
+		{"a file", []string{"--config=FILE"}, "nftables  [10.32.0.0/16] [primary 10.0.0.0/8] true 15 false 0.0.0.0:10256 127.0.0.1:10249 [] 30s"},
+		{"flags over a file", []string{"--config=FILE", "--hostname-override=node-1", "--proxy-mode=iptables", "--nodeport-addresses=all,localhost", "--masquerade-all=false"},
+			"iptables node-1 [10.32.0.0/16] [all localhost] false 15 false 0.0.0.0:10256 127.0.0.1:10249 [] 30s"},
+	} {
+		t.Run(test.about, func(t *testing.T) {
+			c, err := parseServiceProxy(t, kubeadm, test.arguments...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			actual := fmt.Sprint(c.Mode, " ", c.NodeName, " ", c.ClusterCIDRs, " ", c.NodePortAddresses, " ", c.MasqueradeAll, " ", *c.MasqueradeBit, " ", c.NoLocalhostNodePorts, " ",
+				c.HealthzBindAddress, " ", c.MetricsBindAddress, " ", c.NodeIPs, " ", c.CheckInterval)
+			if actual != test.expected {
+				t.Errorf("%s\nexpected %s", actual, test.expected)
+			}
+		})
+	}
+}
+
+func TestServiceProxyMistakes(t *testing.T) {
+	const head = "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n"
+	for _, test := range []struct{ file, argument, expected string }{
+		{"", "--proxy-mode=fast", `--proxy-mode (mode): there is no "fast": choose one of [iptables nftables ipvs userspace]`},
+		{"", "--cluster-cidr=10.244.0.0", `--cluster-cidr (clusterCIDR): "10.244.0.0" is no network, as 10.244.0.0/16`},
+		{"", "--cluster-cidr=10.1.0.0/16,10.2.0.0/16", "two networks of a family"},
+		{"", "--nodeport-addresses=eth0", `--nodeport-addresses (nodePortAddresses): "eth0" is neither a network, as 192.168.1.0/24, nor one of primary, localhost, all`},
+		{"", "--iptables-masquerade-bit=32", "--iptables-masquerade-bit (masqueradeBit): 32 is not one of 0 to 31"},
+		{"", "--bind-address=node-1", `--bind-address (bindAddress): "node-1" is no address`},
+		{"", "--healthz-bind-address=:10256", `--healthz-bind-address (healthzBindAddress): ":10256" is no address and port, as 127.0.0.1:10256`},
+		{"", "--detect-local-mode=BridgeInterface", "give --cluster-cidr"},
+		{"", "--iptables-sync-period=-1s", "--iptables-sync-period (syncPeriod): -1s is less than nothing"},
+		{"kind: KubeProxyConfiguration", "--config=FILE", "not a KubeProxyConfiguration of kubeproxy.config.k8s.io/v1alpha1"},
+		{head + "modus: iptables", "--config=FILE", `unknown field "modus"`},
+		{head + "mode: kernelspace", "--config=FILE", `there is no "kernelspace"`},
+		{"", "--config=/nowhere", "--config: open /nowhere: no such file or directory"},
+	} {
+		if _, err := parseServiceProxy(t, test.file, test.argument); err == nil || !strings.Contains(err.Error(), test.expected) {
+			t.Errorf("%s: %v, expected %s", test.argument, err, test.expected)
+		}
+	}
+}
