@@ -22,10 +22,10 @@ func (s *state) hasAffinity(changed plan.Plan) bool {
 
 // forget deletes what the kernel remembers of clients whose endpoint is none of their Service's any more, or whose Service forgets after
 // another time than it did. It comes after the change, when nothing leads there any more that could be remembered anew.
-func (b *Backend) forget(c *connection) error {
+func (b *Backend) forget() error {
 	for {
 		change := newBatch(b.layout, tableName, 0)
-		err := c.readSet(b.layout, affinity, func(e element, attributes []byte) error {
+		err := b.connection.readSet(b.layout, affinity, func(e element, attributes []byte) error {
 			var milliseconds uint64
 			if timeout := find(attributes, unix.NFTA_SET_ELEM_TIMEOUT); len(timeout) == 8 {
 				milliseconds = bigEndian.Uint64(timeout)
@@ -42,7 +42,7 @@ func (b *Backend) forget(c *connection) error {
 			return nil
 		}
 		// One that expired since it was read takes the others with it: read again.
-		if err := commit(c, change); !errors.Is(err, unix.ENOENT) {
+		if err := commit(b.connection, change); !errors.Is(err, unix.ENOENT) {
 			return err
 		}
 	}

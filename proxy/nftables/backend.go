@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 
-	"github.com/kubelite/kubelite/internal/netfilter"
 	"github.com/kubelite/kubelite/proxy/backend"
 	"github.com/kubelite/kubelite/proxy/plan"
 	"golang.org/x/sys/unix"
@@ -15,6 +15,7 @@ import (
 // Backend makes the table of one address family in a network namespace equal to plans. It is not safe for concurrent use.
 type Backend struct {
 	layout
+	connection *connection
 	// state is what was programmed last; nil before the first Replace.
 	state *state
 	// seen is the generation at which the kernel was last found as written; valid only with seenValid.
@@ -33,29 +34,30 @@ func New(options backend.Options) (*Backend, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer c.close()
 	if err := c.probe(l); err != nil {
+		c.close()
 		return nil, err
 	}
-	return &Backend{layout: l}, nil
+	b := &Backend{layout: l, connection: c}
+	runtime.AddCleanup(b, func(c *connection) { c.close() }, c)
+	return b, nil
 }
+
+// refillFrom is the number of elements from which on Replace writes them all rather than reading them.
+const refillFrom = 150_000
 
 // replaceAttempts is how often Replace starts again because someone else changed rules while it read them.
 const replaceAttempts = 10
 
-// Replace makes the table equal to the whole plan in one transaction, whatever is there now. Of a table with the right constant part,
-// only elements are changed, those that differ; any other is deleted and made anew in the same transaction.
+// Replace makes the table equal to the whole plan in one transaction, whatever is there now. Of a table with the right constant part only elements
+// are changed, those that differ; any other is deleted and made anew in the same transaction.
 func (b *Backend) Replace(_ context.Context, p plan.Plan) error {
-	c, err := dial()
-	if err != nil {
-		return err
-	}
-	defer c.close()
 	next := newState(b.layout, len(p))
 	next.fill(p)
 	b.seenValid = false
+	var err error
 	for attempt := 1; ; attempt++ {
-		err = b.replace(c, next)
+		err = b.replace(next)
 		if !errors.Is(err, unix.ERESTART) || attempt == replaceAttempts {
 			break
 		}
@@ -64,12 +66,13 @@ func (b *Backend) Replace(_ context.Context, p plan.Plan) error {
 		return fmt.Errorf("program all Services: %w", err)
 	}
 	b.state = next
-	return b.forget(c)
+	return b.forget()
 }
 
 // replace fails with ERESTART if anything in the network namespace's nf_tables was changed since it began to read.
-func (b *Backend) replace(c *connection, next *state) error {
-	generation, err := netfilter.Generation()
+func (b *Backend) replace(next *state) error {
+	c := b.connection
+	generation, err := c.generation()
 	if err != nil {
 		return err
 	}
@@ -78,13 +81,18 @@ func (b *Backend) replace(c *connection, next *state) error {
 		return err
 	}
 	change := newBatch(b.layout, tableName, generation)
-	if found.exists && found.damage == "" {
+	switch intact := found.exists && found.damage == ""; {
+	case intact && next.count() > refillFrom:
+		change.reserve(len(next.services))
+		next.refill(found.chains, change)
+		return b.finishReplace(change, generation)
+	case intact:
 		err := next.adopt(found.chains, func(f func(element) error) error { return c.readElements(b.layout, f) }, change)
 		if err != nil && !errors.Is(err, errUnknownElement) {
 			return err
 		}
 		if err == nil {
-			return b.finishReplace(c, change, generation)
+			return b.finishReplace(change, generation)
 		}
 		change = newBatch(b.layout, tableName, generation)
 	}
@@ -94,11 +102,11 @@ func (b *Backend) replace(c *connection, next *state) error {
 	change.addTable()
 	change.reserve(len(next.services))
 	next.write(change)
-	return b.finishReplace(c, change, generation)
+	return b.finishReplace(change, generation)
 }
 
-func (b *Backend) finishReplace(c *connection, change *batch, generation uint32) error {
-	if err := commit(c, change); err != nil {
+func (b *Backend) finishReplace(change *batch, generation uint32) error {
+	if err := commit(b.connection, change); err != nil {
 		return err
 	}
 	// A change by someone else after that is found by the next Difference.
@@ -117,16 +125,11 @@ func (b *Backend) Update(_ context.Context, changed plan.Plan) error {
 	if change.empty() {
 		return nil
 	}
-	c, err := dial()
-	if err != nil {
-		return err
-	}
-	defer c.close()
-	if err := commit(c, change); err != nil {
+	if err := commit(b.connection, change); err != nil {
 		return fmt.Errorf("program %d changed Services: %w", len(changed), err)
 	}
 	if sticky {
-		return b.forget(c)
+		return b.forget()
 	}
 	return nil
 }
@@ -137,7 +140,7 @@ func (b *Backend) Difference(context.Context) (string, error) {
 	if b.state == nil {
 		return "nothing was programmed yet", nil
 	}
-	current, err := netfilter.Generation()
+	current, err := b.connection.generation()
 	if err != nil {
 		return "", err
 	}
@@ -151,12 +154,7 @@ func (b *Backend) Difference(context.Context) (string, error) {
 			return "", nil
 		}
 	}
-	c, err := dial()
-	if err != nil {
-		return "", err
-	}
-	defer c.close()
-	found, err := b.compare(c)
+	found, err := b.compare()
 	if err != nil {
 		return "", err
 	}
@@ -165,8 +163,8 @@ func (b *Backend) Difference(context.Context) (string, error) {
 	return found, nil
 }
 
-func (b *Backend) compare(c *connection) (string, error) {
-	found, err := c.readTable(b.layout)
+func (b *Backend) compare() (string, error) {
+	found, err := b.connection.readTable(b.layout)
 	switch {
 	case err != nil:
 		return "", err
@@ -185,7 +183,7 @@ func (b *Backend) compare(c *connection) (string, error) {
 			return b.describe("chain " + made.name() + " belongs to no Service"), nil
 		}
 	}
-	other, err := c.difference(b.state)
+	other, err := b.connection.difference(b.state)
 	if errors.Is(err, errUnknownElement) {
 		return b.describe(err.Error()), nil
 	}

@@ -40,6 +40,13 @@ func (b *batch) deleteElement(e element) {
 	b.seal(message, b.appendKey(message, e))
 }
 
+// flushSet deletes all elements of a set.
+func (b *batch) flushSet(s set) {
+	b.flush()
+	b.message(tableMessage(unix.NFT_MSG_DELSETELEM), b.family, 0, "flush set "+s.name(),
+		text(unix.NFTA_SET_ELEM_LIST_TABLE, b.table), text(unix.NFTA_SET_ELEM_LIST_SET, s.name()))
+}
+
 // openFor is the message that takes the next element of a set.
 func (b *batch) openFor(s set, kind uint16) *elementMessage {
 	if kind != b.openKind {

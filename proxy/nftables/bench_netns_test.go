@@ -7,6 +7,7 @@ import (
 
 	"github.com/kubelite/kubelite/proxy/backend"
 	"github.com/kubelite/kubelite/proxy/plan"
+	"github.com/kubelite/kubelite/proxy/plantest"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 )
@@ -22,33 +23,13 @@ func serviceName(number int) types.NamespacedName {
 	return types.NamespacedName{Namespace: "default", Name: fmt.Sprintf("service-%05d", number)}
 }
 
-// manyServices are Services of one port and five endpoints each.
-func manyServices(count int) plan.Plan {
-	p := make(plan.Plan, count)
-	for number := range count {
-		port := plan.Port{
-			Name:         plan.PortName{NamespacedName: serviceName(number)},
-			Protocol:     corev1.ProtocolTCP,
-			ClusterIP:    netip.AddrFrom4([4]byte{10, 100, byte(number >> 8), byte(number)}),
-			Port:         80,
-			HasEndpoints: true,
-		}
-		for endpoint := range 5 {
-			address := netip.AddrFrom4([4]byte{10, byte(200 + endpoint), byte(number >> 8), byte(number)})
-			port.Cluster = append(port.Cluster, plan.Endpoint{AddrPort: netip.AddrPortFrom(address, 8080)})
-		}
-		p[serviceName(number)] = []plan.Port{port}
-	}
-	return p
-}
-
 var benchmarkSizes = []int{100, 1_000, 10_000, 50_000}
 
 // BenchmarkNetnsFirstSync programs N Services into an empty namespace.
 func BenchmarkNetnsFirstSync(b *testing.B) {
 	for _, count := range benchmarkSizes {
 		b.Run(fmt.Sprintf("services=%d", count), func(b *testing.B) {
-			p := manyServices(count)
+			p := plantest.Uniform(count, 5)
 			for b.Loop() {
 				b.StopTimer()
 				inNamespace(b, func() error {
@@ -70,7 +51,7 @@ func BenchmarkNetnsFirstSync(b *testing.B) {
 func BenchmarkNetnsTakeOver(b *testing.B) {
 	for _, count := range benchmarkSizes {
 		b.Run(fmt.Sprintf("services=%d", count), func(b *testing.B) {
-			p := manyServices(count)
+			p := plantest.Uniform(count, 5)
 			inNamespace(b, func() error {
 				first, err := New(nodeOptions)
 				if err != nil {
@@ -97,8 +78,8 @@ func BenchmarkNetnsTakeOver(b *testing.B) {
 // BenchmarkNetnsChange programs, among N Services, one whose endpoint is replaced, and one that comes or goes.
 func BenchmarkNetnsChange(b *testing.B) {
 	for _, count := range benchmarkSizes {
-		p := manyServices(count)
-		name := serviceName(count / 2)
+		p := plantest.Uniform(count, 5)
+		name := plantest.UniformName(count / 2)
 		variants := make([]plan.Port, 2)
 		for i := range variants {
 			variants[i] = p[name][0]

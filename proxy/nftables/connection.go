@@ -8,7 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// connection is a netlink socket in one network namespace. The kernel does what it is sent before the send returns.
+// connection is a netlink socket in one network namespace. The kernel does what it is sent before the send returns. It is kept: closing
+// one waits until the kernel has let go of everything that was deleted, some milliseconds.
 type connection struct {
 	descriptor int
 	sequence   uint32
@@ -21,7 +22,7 @@ func dial() (*connection, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open netlink socket: %w", err)
 	}
-	c := &connection{descriptor: descriptor}
+	c := &connection{descriptor: descriptor, sequence: 1 << 31} // batches count from 0
 	for _, option := range []struct{ level, name, value int }{
 		{unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 1 << 20},
 		{unix.SOL_NETLINK, unix.NETLINK_EXT_ACK, 1},
@@ -145,10 +146,33 @@ func (c *connection) receive(flags int, f func(kind uint16, sequence uint32, bod
 	return false, nil
 }
 
+// generation is the number of the network namespace's current ruleset. Every change of any program raises it by one.
+func (c *connection) generation() (generation uint32, err error) {
+	found := false
+	err = c.ask(unix.NFT_MSG_GETGEN, unix.NFPROTO_UNSPEC, unix.NLM_F_ACK, nil, func(data []byte) error {
+		if value := find(data, unix.NFTA_GEN_ID); len(value) == 4 {
+			generation, found = bigEndian.Uint32(value), true
+		}
+		return nil
+	})
+	if err == nil && !found {
+		err = errNoAnswer
+	}
+	if err != nil {
+		return 0, fmt.Errorf("get nf_tables generation: %w", err)
+	}
+	return generation, nil
+}
+
 // dump asks for all objects of one kind and calls f with the attributes of each.
 func (c *connection) dump(kind uint16, of family, attributes []attribute, f func(data []byte) error) error {
+	return c.ask(kind, of, unix.NLM_F_DUMP, attributes, f)
+}
+
+// ask sends a request and calls f with the attributes of each answer.
+func (c *connection) ask(kind uint16, of family, flags uint16, attributes []attribute, f func(data []byte) error) error {
 	c.sequence++
-	request := (&batch{sequence: c.sequence}).appendMessage(nil, tableMessage(kind), of, unix.NLM_F_DUMP)
+	request := (&batch{sequence: c.sequence}).appendMessage(nil, tableMessage(kind), of, flags)
 	for _, a := range attributes {
 		request = append(request, a...)
 	}

@@ -68,6 +68,11 @@ func (t *fakeTable) deleteElement(e element) {
 	delete(t.elements, e.key)
 }
 
+func (t *fakeTable) flushSet(s set) {
+	t.writes++
+	maps.DeleteFunc(t.elements, func(k key, _ value) bool { return k.set == s })
+}
+
 // each is how a state reads the table.
 func (t *fakeTable) each(f func(element) error) error {
 	for k, v := range t.elements {

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"sync"
 
-	"github.com/kubelite/kubelite/internal/netfilter"
 	"golang.org/x/sys/unix"
 )
 
@@ -34,14 +33,14 @@ func commit(c *connection, b *batch) error {
 	}
 	generations.Lock()
 	defer generations.Unlock()
-	before, err := netfilter.Generation()
+	before, err := c.generation()
 	if err != nil {
 		return err
 	}
 	if err := c.commit(b); err != nil {
 		return err
 	}
-	after, err := netfilter.Generation()
+	after, err := c.generation()
 	if err != nil {
 		return err
 	}

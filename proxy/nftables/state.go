@@ -168,8 +168,37 @@ func (s *state) adopt(chains map[chain]bool, elements func(func(element) error) 
 	for k, v := range wanted {
 		added = append(added, element{k, v})
 	}
-	writeChange(removed, added, chains, s.uses, w)
+	writeChange(chains, s.uses, w, func() { writeElements(removed, added, w) })
 	return nil
+}
+
+// refill writes everything anew into a table with the constant part in place and certain chains: all elements go and come, in one
+// transaction. The kernel reads out a set in time that grows with the square of its size, so that this is faster from some size on.
+func (s *state) refill(chains map[chain]bool, w refiller) {
+	clear(s.uses)
+	s.each(func(e element) {
+		if e.chain.madeOnDemand() {
+			s.uses[e.chain]++
+		}
+	})
+	for filled := range setCount {
+		if filled != affinity {
+			w.flushSet(filled)
+		}
+	}
+	writeChange(chains, s.uses, w, func() { s.each(w.addElement) })
+}
+
+type refiller interface {
+	writer
+	flushSet(set)
+}
+
+// count is how many elements the table should hold.
+func (s *state) count() int {
+	count := 0
+	s.each(func(element) { count++ })
+	return count
 }
 
 // update makes the Services in changed be as they are there, and writes what that changes.
@@ -205,7 +234,7 @@ func (s *state) update(changed plan.Plan, w writer) {
 		removed = append(removed, element{k, v})
 		s.use(v.chain, -1)
 	}
-	writeChange(removed, added, chains, s.uses, w)
+	writeChange(chains, s.uses, w, func() { writeElements(removed, added, w) })
 }
 
 func (s *state) elementsAt(destinations map[destination]bool) map[key]value {
@@ -232,9 +261,21 @@ func (s *state) use(c chain, by int) {
 	}
 }
 
-// writeChange writes chains that come, elements that go, elements that come, and chains that go. An element whose data changes goes
-// and comes; nobody sees it missing, since all is one transaction.
-func writeChange(removed, added []element, chains map[chain]bool, uses map[chain]int, w writer) {
+// writeElements writes elements that go and elements that come. One whose data changes goes and comes; nobody sees it missing, since all
+// is one transaction.
+func writeElements(removed, added []element, w writer) {
+	slices.SortFunc(removed, compareElements)
+	slices.SortFunc(added, compareElements)
+	for _, e := range removed {
+		w.deleteElement(e)
+	}
+	for _, e := range added {
+		w.addElement(e)
+	}
+}
+
+// writeChange writes chains that come, elements, and chains that go.
+func writeChange(chains map[chain]bool, uses map[chain]int, w writer, elements func()) {
 	var missing, unused []chain
 	for c := range uses {
 		if !chains[c] {
@@ -248,17 +289,10 @@ func writeChange(removed, added []element, chains map[chain]bool, uses map[chain
 	}
 	slices.SortFunc(missing, compareChains)
 	slices.SortFunc(unused, compareChains)
-	slices.SortFunc(removed, compareElements)
-	slices.SortFunc(added, compareElements)
 	for _, c := range missing {
 		w.addChain(c)
 	}
-	for _, e := range removed {
-		w.deleteElement(e)
-	}
-	for _, e := range added {
-		w.addElement(e)
-	}
+	elements()
 	for _, c := range unused {
 		w.deleteChain(c)
 	}
