@@ -162,18 +162,20 @@ func (s *Server) deleteOwn(ctx context.Context, resource schema.GroupResource, o
 
 // keepServiceAddresses repairs addresses after others have changed IPAddresses, and lets deleted ServiceCIDRs go, until the server stops.
 func (s *Server) keepServiceAddresses(ctx context.Context) {
+	repair := make(<-chan time.Time) // never: bootstrap has done it
 	for {
 		select {
 		case <-s.stopping:
 			return
 		default:
-			s.followServiceAddresses(ctx)
+			s.followServiceAddresses(ctx, repair)
+			repair = time.After(0)
 		}
 	}
 }
 
-// followServiceAddresses returns when the server stops, or a watch has fallen behind.
-func (s *Server) followServiceAddresses(ctx context.Context) {
+// followServiceAddresses returns when the server stops, or a watch has fallen behind. It repairs what repair says is due, too.
+func (s *Server) followServiceAddresses(ctx context.Context, repair <-chan time.Time) {
 	var changes [2]<-chan store.Event
 	for i, resource := range []schema.GroupResource{serviceCIDRs, ipAddresses} {
 		watcher, err := s.store.Watch(resource, "", 0)
@@ -184,8 +186,7 @@ func (s *Server) followServiceAddresses(ctx context.Context) {
 		defer watcher.Stop()
 		changes[i] = watcher.Events()
 	}
-	// Whatever happened before the watches began.
-	repair := time.After(0)
+	due := false
 	for {
 		select {
 		case event, open := <-changes[0]:
@@ -207,15 +208,15 @@ func (s *Server) followServiceAddresses(ctx context.Context) {
 			if event.Type == store.Deleted {
 				s.tryReleaseServiceCIDRs(ctx)
 			}
-			if repair == nil && s.isForeignChange(event) {
-				repair = time.After(addressRepairDelay)
+			if !due && s.isForeignChange(event) {
+				repair, due = time.After(addressRepairDelay), true
 			}
 		case <-repair:
-			repair = nil
+			due = false
 			s.tryReleaseServiceCIDRs(ctx)
 			if err := s.repairServiceAddresses(ctx); err != nil {
 				slog.Warn("service addresses not repaired", "error", err)
-				repair = time.After(ownRetry)
+				repair, due = time.After(ownRetry), true
 			}
 		case <-s.stopping:
 			return

@@ -3,6 +3,7 @@ package apiserver
 import (
 	"context"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,14 +23,23 @@ type testServer struct {
 	stop       func()
 }
 
+// dualStack gives a server an IPv4 and an IPv6 range of ClusterIPs.
+func dualStack(config *Config) {
+	config.ServiceCIDRs = []netip.Prefix{netip.MustParsePrefix("10.96.0.0/16"), netip.MustParsePrefix("fd00:10:96::/112")}
+}
+
 // startServer runs a server on loopback over the store in dir until the test ends, or stop is called.
-func startServer(t testing.TB, dir string) *testServer {
+func startServer(t testing.TB, dir string, configure ...func(*Config)) *testServer {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	server, err := New(Config{DataDir: dir, Listeners: []net.Listener{listener}, Seed: 1})
+	config := Config{DataDir: dir, Listeners: []net.Listener{listener}, Seed: 1}
+	for _, change := range configure {
+		change(&config)
+	}
+	server, err := New(config)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -94,7 +94,7 @@ func (s *Server) warnEvent(ctx context.Context, about Object, reason, action, me
 	}
 	now := metav1.Now()
 	event := &corev1.Event{
-		ObjectMeta: metav1.ObjectMeta{GenerateName: about.GetName() + ".", Namespace: namespace},
+		ObjectMeta: metav1.ObjectMeta{Name: s.generateName(about.GetName() + "."), Namespace: namespace},
 		InvolvedObject: corev1.ObjectReference{
 			APIVersion: kind.GroupVersion().String(), Kind: kind.Kind, ResourceVersion: about.GetResourceVersion(),
 			Namespace: about.GetNamespace(), Name: about.GetName(), UID: about.GetUID(),
@@ -106,7 +106,7 @@ func (s *Server) warnEvent(ctx context.Context, about Object, reason, action, me
 		Count:               1,
 		ReportingController: addressRepair,
 	}
-	c, err := s.ownCall(ctx, corev1.Resource("events"), namespace, "")
+	c, err := s.ownCall(ctx, corev1.Resource("events"), namespace, event.Name)
 	if err == nil {
 		event.SetGroupVersionKind(c.resource.GroupVersionKind)
 		_, err = c.createObject(event, writeOptions{})

@@ -25,10 +25,12 @@ func endpointsKind() *Kind {
 		NewList:          func() runtime.Object { return &corev1.EndpointsList{} },
 		Default:          func(obj Object) { defaultEndpoints(obj.(*corev1.Endpoints)) },
 		Validate:         func(obj Object) field.ErrorList { return validateEndpoints(obj.(*corev1.Endpoints)) },
-		ValidateUpdate:   func(obj, _ Object) field.ErrorList { return validateEndpoints(obj.(*corev1.Endpoints)) },
-		ValidateName:     validation.NameIsDNSSubdomain,
-		Deprecated:       "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
-		Warnings:         endpointsWarnings,
+		ValidateUpdate: func(obj, old Object) field.ErrorList {
+			return validateEndpointsUpdate(obj.(*corev1.Endpoints), old.(*corev1.Endpoints))
+		},
+		ValidateName: validation.NameIsDNSSubdomain,
+		Deprecated:   "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
+		Warnings:     endpointsWarnings,
 		Columns: []metav1.TableColumnDefinition{
 			nameColumn(), column("Endpoints", "string", corev1.Endpoints{}.SwaggerDoc()["subsets"]), ageColumn(),
 		},

@@ -3,11 +3,23 @@
 package registry
 
 import (
+	"net/netip"
+
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
+
+// validateEndpointsUpdate lets subsets that were valid once stay.
+func validateEndpointsUpdate(endpoints, old *corev1.Endpoints) field.ErrorList {
+	errs := validateEndpoints(endpoints)
+	if len(errs) > 0 && equality.Semantic.DeepEqual(endpoints.Subsets, old.Subsets) {
+		return nil
+	}
+	return errs
+}
 
 func validateEndpoints(endpoints *corev1.Endpoints) field.ErrorList {
 	var errs field.ErrorList
@@ -41,20 +53,23 @@ func validateEndpoints(endpoints *corev1.Endpoints) field.ErrorList {
 
 func validateEndpointAddress(path *field.Path, address *corev1.EndpointAddress) field.ErrorList {
 	errs := validation.IsValidIP(path.Child("ip"), address.IP)
-	if len(errs) == 0 {
-		errs = append(errs, validateOrdinaryIP(path.Child("ip"), address.IP)...)
-	}
 	if address.Hostname != "" {
 		errs = append(errs, validateDNSLabel(path.Child("hostname"), address.Hostname)...)
 	}
 	if address.NodeName != nil {
 		errs = append(errs, invalidFor(path.Child("nodeName"), *address.NodeName, apivalidation.NameIsDNSSubdomain(*address.NodeName, false))...)
 	}
-	return errs
+	if _, err := netip.ParseAddr(address.IP); err != nil {
+		return append(errs, field.Invalid(path.Child("ip"), address.IP, "must be a valid IP address")) // said twice, as Kubernetes does
+	}
+	return append(errs, validateOrdinaryIP(path.Child("ip"), address.IP)...)
 }
 
 func endpointsWarnings(obj, _ Object) []string {
 	var warnings []string
+	if obj.GetLabels()["endpoints.kubernetes.io/managed-by"] == "endpoint-controller" {
+		return nil // it writes what is right
+	}
 	for i, subset := range obj.(*corev1.Endpoints).Subsets {
 		path := field.NewPath("subsets").Index(i)
 		for j, address := range subset.Addresses {

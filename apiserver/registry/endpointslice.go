@@ -23,11 +23,14 @@ func endpointSliceKind() *Kind {
 		New:              func() Object { return &discoveryv1.EndpointSlice{} },
 		NewList:          func() runtime.Object { return &discoveryv1.EndpointSliceList{} },
 		Default:          func(obj Object) { defaultEndpointSlice(obj.(*discoveryv1.EndpointSlice)) },
-		PrepareForCreate: func(obj Object) { obj.SetGeneration(1) },
+		PrepareForCreate: func(obj Object) {
+			obj.SetGeneration(1)
+			dropTopology(obj.(*discoveryv1.EndpointSlice))
+		},
 		PrepareForUpdate: func(obj, old Object) {
 			prepareEndpointSliceUpdate(obj.(*discoveryv1.EndpointSlice), old.(*discoveryv1.EndpointSlice))
 		},
-		Validate: func(obj Object) field.ErrorList { return validateEndpointSlice(obj.(*discoveryv1.EndpointSlice)) },
+		Validate: func(obj Object) field.ErrorList { return validateEndpointSlice(obj.(*discoveryv1.EndpointSlice), nil) },
 		ValidateUpdate: func(obj, old Object) field.ErrorList {
 			return validateEndpointSliceUpdate(obj.(*discoveryv1.EndpointSlice), old.(*discoveryv1.EndpointSlice))
 		},
@@ -60,9 +63,16 @@ func defaultEndpointSlice(slice *discoveryv1.EndpointSlice) {
 func prepareEndpointSliceUpdate(slice, old *discoveryv1.EndpointSlice) {
 	slice.Generation = old.Generation
 	if !equality.Semantic.DeepEqual(slice.Endpoints, old.Endpoints) || !equality.Semantic.DeepEqual(slice.Ports, old.Ports) ||
-		slice.AddressType != old.AddressType || !equality.Semantic.DeepEqual(slice.Labels, old.Labels) ||
-		!equality.Semantic.DeepEqual(slice.Annotations, old.Annotations) {
+		slice.AddressType != old.AddressType || !equality.Semantic.DeepEqual(slice.Labels, old.Labels) {
 		slice.Generation++
+	}
+	dropTopology(slice)
+}
+
+// dropTopology drops the field that v1beta1 had in place of zone and nodeName.
+func dropTopology(slice *discoveryv1.EndpointSlice) {
+	for i := range slice.Endpoints {
+		slice.Endpoints[i].DeprecatedTopology = nil
 	}
 }
 

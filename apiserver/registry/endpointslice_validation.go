@@ -1,10 +1,12 @@
 package registry
 
 import (
+	"fmt"
 	"net/netip"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -15,24 +17,34 @@ const (
 	maxSliceEndpoints = 1000
 	maxSliceAddresses = 100
 	maxSlicePorts     = 20000
+	maxZoneHints      = 8
+	maxNodeHints      = 8
 )
 
-func validateEndpointSlice(slice *discoveryv1.EndpointSlice) field.ErrorList {
+// validateEndpointSlice checks a slice. What old (it may be nil) has as endpoints was valid once and stays so.
+func validateEndpointSlice(slice, old *discoveryv1.EndpointSlice) field.ErrorList {
 	errs := oneOf(field.NewPath("addressType"), slice.AddressType, discoveryv1.AddressTypeFQDN, discoveryv1.AddressTypeIPv4, discoveryv1.AddressTypeIPv6)
+	errs = append(errs, validateSlicePorts(field.NewPath("ports"), slice.Ports)...)
 	endpoints := field.NewPath("endpoints")
 	if len(slice.Endpoints) > maxSliceEndpoints {
-		errs = append(errs, field.TooMany(endpoints, len(slice.Endpoints), maxSliceEndpoints))
-	} else {
-		for i := range slice.Endpoints {
-			errs = append(errs, validateSliceEndpoint(endpoints.Index(i), &slice.Endpoints[i], slice.AddressType)...)
-		}
+		return append(errs, field.TooMany(endpoints, len(slice.Endpoints), maxSliceEndpoints))
 	}
-	return append(errs, validateSlicePorts(field.NewPath("ports"), slice.Ports)...)
+	var wrong field.ErrorList
+	for i := range slice.Endpoints {
+		wrong = append(wrong, validateSliceEndpoint(endpoints.Index(i), &slice.Endpoints[i], slice.AddressType)...)
+	}
+	if len(wrong) > 0 && old != nil && equality.Semantic.DeepEqual(slice.Endpoints, old.Endpoints) {
+		return errs
+	}
+	return append(errs, wrong...)
 }
 
 func validateEndpointSliceUpdate(slice, old *discoveryv1.EndpointSlice) field.ErrorList {
-	errs := validateEndpointSlice(slice)
-	return append(errs, apivalidation.ValidateImmutableField(slice.AddressType, old.AddressType, field.NewPath("addressType"))...)
+	errs := validateEndpointSlice(slice, old)
+	if slice.AddressType != old.AddressType {
+		errs = append(errs, field.Invalid(field.NewPath("addressType"), nil, apivalidation.FieldImmutableErrorMsg))
+	}
+	return errs
 }
 
 func validateSliceEndpoint(path *field.Path, endpoint *discoveryv1.Endpoint, kind discoveryv1.AddressType) field.ErrorList {
@@ -44,7 +56,7 @@ func validateSliceEndpoint(path *field.Path, endpoint *discoveryv1.Endpoint, kin
 		errs = append(errs, field.TooMany(addresses, len(endpoint.Addresses), maxSliceAddresses))
 	}
 	for i, address := range endpoint.Addresses {
-		errs = append(errs, validateSliceAddress(addresses.Index(i), address, kind)...)
+		errs = append(errs, validateSliceAddress(addresses, i, address, kind)...)
 	}
 	if endpoint.NodeName != nil {
 		errs = append(errs, invalidFor(path.Child("nodeName"), *endpoint.NodeName, apivalidation.NameIsDNSSubdomain(*endpoint.NodeName, false))...)
@@ -53,36 +65,60 @@ func validateSliceEndpoint(path *field.Path, endpoint *discoveryv1.Endpoint, kin
 		errs = append(errs, validateDNSLabel(path.Child("hostname"), *endpoint.Hostname)...)
 	}
 	if endpoint.Hints != nil {
-		zones := seen[string]{}
-		for i, zone := range endpoint.Hints.ForZones {
-			path := path.Child("hints", "forZones").Index(i).Child("name")
-			if zones.before(zone.Name) {
-				errs = append(errs, field.Duplicate(path, zone.Name))
-			}
-			errs = append(errs, invalidFor(path, zone.Name, validation.IsValidLabelValue(zone.Name))...)
-		}
+		errs = append(errs, validateHints(path.Child("hints"), endpoint.Hints)...)
 	}
 	return errs
 }
 
-func validateSliceAddress(path *field.Path, address string, kind discoveryv1.AddressType) field.ErrorList {
-	if kind == discoveryv1.AddressTypeFQDN {
+func validateHints(path *field.Path, hints *discoveryv1.EndpointHints) field.ErrorList {
+	zones, nodes := path.Child("forZones"), path.Child("forNodes")
+	if len(hints.ForZones) > maxZoneHints {
+		return field.ErrorList{field.TooMany(zones, len(hints.ForZones), maxZoneHints)}
+	}
+	var errs field.ErrorList
+	names := seen[string]{}
+	for i, zone := range hints.ForZones {
+		path := zones.Index(i).Child("name")
+		if names.before(zone.Name) {
+			errs = append(errs, field.Duplicate(path, zone.Name))
+		}
+		errs = append(errs, invalidFor(path, zone.Name, validation.IsValidLabelValue(zone.Name))...)
+	}
+	if len(hints.ForNodes) > maxNodeHints {
+		return append(errs, field.TooMany(nodes, len(hints.ForNodes), maxNodeHints))
+	}
+	names = seen[string]{}
+	for i, node := range hints.ForNodes {
+		path := nodes.Index(i).Child("name")
+		if names.before(node.Name) {
+			errs = append(errs, field.Duplicate(path, node.Name))
+		}
+		errs = append(errs, invalidFor(path, node.Name, apivalidation.NameIsDNSSubdomain(node.Name, false))...)
+	}
+	return errs
+}
+
+// validateSliceAddress names the list where an address is of the other family, and the address for all else.
+func validateSliceAddress(list *field.Path, i int, address string, kind discoveryv1.AddressType) field.ErrorList {
+	path := list.Index(i)
+	switch kind {
+	case discoveryv1.AddressTypeFQDN:
 		return validation.IsFullyQualifiedDomainName(path, address)
+	case discoveryv1.AddressTypeIPv4, discoveryv1.AddressTypeIPv6:
+	default:
+		return nil // the type is wrong
 	}
 	errs := validation.IsValidIP(path, address)
 	if len(errs) > 0 {
 		return errs
 	}
-	parsed, err := netip.ParseAddr(address)
-	switch {
-	case kind == discoveryv1.AddressTypeIPv4 && (err != nil || !parsed.Is4()):
-		return field.ErrorList{field.Invalid(path, address, "must be an IPv4 address")}
-	case kind == discoveryv1.AddressTypeIPv6 && (err != nil || !parsed.Is6()):
-		return field.ErrorList{field.Invalid(path, address, "must be an IPv6 address")}
+	if parsed, err := netip.ParseAddr(address); err == nil && string(familyOf(parsed)) != string(kind) {
+		errs = append(errs, field.Invalid(list, address, fmt.Sprintf("must be an %s address", kind)))
 	}
-	return validateOrdinaryIP(path, address)
+	return append(errs, validateOrdinaryIP(path, address)...)
 }
 
+// validateSlicePorts checks no port numbers, as Kubernetes does not.
 func validateSlicePorts(path *field.Path, ports []discoveryv1.EndpointPort) field.ErrorList {
 	if len(ports) > maxSlicePorts {
 		return field.ErrorList{field.TooMany(path, len(ports), maxSlicePorts)}
@@ -99,9 +135,6 @@ func validateSlicePorts(path *field.Path, ports []discoveryv1.EndpointPort) fiel
 			errs = append(errs, field.Duplicate(path.Child("name"), name))
 		}
 		errs = append(errs, validateProtocol(path.Child("protocol"), ptr.Deref(port.Protocol, corev1.Protocol("")))...)
-		if port.Port != nil {
-			errs = append(errs, validatePortNumber(path.Child("port"), *port.Port)...)
-		}
 		if port.AppProtocol != nil {
 			errs = append(errs, validateQualifiedName(path.Child("appProtocol"), *port.AppProtocol)...)
 		}
@@ -109,13 +142,20 @@ func validateSlicePorts(path *field.Path, ports []discoveryv1.EndpointPort) fiel
 	return errs
 }
 
-func endpointSliceWarnings(obj, _ Object) []string {
+func endpointSliceWarnings(obj, old Object) []string {
 	slice := obj.(*discoveryv1.EndpointSlice)
+	var warnings []string
 	if slice.AddressType == discoveryv1.AddressTypeFQDN {
+		if old != nil {
+			return nil
+		}
 		// There is no spec; Kubernetes says so all the same.
 		return []string{"spec.addressType: FQDN endpoints are deprecated"}
 	}
-	var warnings []string
+	switch slice.Labels[discoveryv1.LabelManagedBy] {
+	case "endpointslice-controller.k8s.io", "endpointslicemirroring-controller.k8s.io":
+		return warnings // they write what is right
+	}
 	for i, endpoint := range slice.Endpoints {
 		for j, address := range endpoint.Addresses {
 			warnings = append(warnings, validation.GetWarningsForIP(field.NewPath("endpoints").Index(i).Child("addresses").Index(j), address)...)

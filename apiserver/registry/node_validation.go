@@ -4,6 +4,7 @@ package registry
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -17,13 +18,16 @@ func validateNode(obj Object) field.ErrorList {
 	node := obj.(*corev1.Node)
 	errs := validateTaints(node.Spec.Taints)
 	errs = append(errs, validateNodeResources(node)...)
-	cidrs := seen[string]{}
+	path := field.NewPath("spec", "podCIDRs")
+	var networks []netip.Addr
 	for i, cidr := range node.Spec.PodCIDRs {
-		path := field.NewPath("spec", "podCIDRs").Index(i)
-		errs = append(errs, validation.IsValidCIDR(path, cidr)...)
-		if cidrs.before(cidr) {
-			errs = append(errs, field.Duplicate(path, cidr))
+		errs = append(errs, validation.IsValidCIDR(path.Index(i), cidr)...)
+		if prefix, err := netip.ParsePrefix(cidr); err == nil {
+			networks = append(networks, prefix.Addr())
 		}
+	}
+	if !oneOfEachFamily(networks) {
+		errs = append(errs, field.Invalid(path, node.Spec.PodCIDRs, "may specify no more than one CIDR for each IP family"))
 	}
 	return errs
 }

@@ -3,6 +3,7 @@ package registry
 import (
 	"fmt"
 	"math"
+	"net/netip"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -113,11 +114,21 @@ func validatePodStatusUpdate(pod, old *corev1.Pod) field.ErrorList {
 	errs = append(errs, apivalidation.ValidateImmutableField(pod.Status.QOSClass, old.Status.QOSClass, path.Child("qosClass"))...)
 	errs = append(errs, validateContainerStates(path.Child("containerStatuses"), pod.Status.ContainerStatuses, old.Status.ContainerStatuses, old)...)
 	errs = append(errs, validateContainerStates(path.Child("initContainerStatuses"), pod.Status.InitContainerStatuses, old.Status.InitContainerStatuses, old)...)
+	const onePerFamily = "may specify no more than one IP for each IP family"
+	var podIPs, hostIPs []netip.Addr
 	for i, ip := range pod.Status.PodIPs {
 		errs = append(errs, validation.IsValidIP(path.Child("podIPs").Index(i), ip.IP)...)
+		podIPs = appendAddress(podIPs, ip.IP)
+	}
+	if !oneOfEachFamily(podIPs) {
+		errs = append(errs, field.Invalid(path.Child("podIPs"), pod.Status.PodIPs, onePerFamily))
 	}
 	for i, ip := range pod.Status.HostIPs {
 		errs = append(errs, validation.IsValidIP(path.Child("hostIPs").Index(i), ip.IP)...)
+		hostIPs = appendAddress(hostIPs, ip.IP)
+	}
+	if !oneOfEachFamily(hostIPs) {
+		errs = append(errs, field.Invalid(path.Child("hostIPs"), pod.Status.HostIPs, onePerFamily))
 	}
 	if len(pod.Status.HostIPs) > 0 && pod.Status.HostIP != pod.Status.HostIPs[0].IP {
 		errs = append(errs, field.Invalid(path.Child("hostIPs").Index(0).Child("ip"), pod.Status.HostIPs[0].IP, "must be equal to `hostIP`"))

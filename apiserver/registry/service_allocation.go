@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -10,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
@@ -232,7 +234,11 @@ func (r *serviceReservation) reserveNodePorts(spec *corev1.ServiceSpec) error {
 			return err
 		}
 		if r.before != nil && uses.before(use{port.Protocol, port.NodePort}) {
-			return fmt.Errorf("duplicate nodePort: {%s %d}", port.Protocol, port.NodePort)
+			return &apierrors.StatusError{ErrStatus: metav1.Status{
+				Status:  metav1.StatusFailure,
+				Code:    http.StatusInternalServerError,
+				Message: fmt.Sprintf("duplicate nodePort: {%s %d}", port.Protocol, port.NodePort),
+			}}
 		}
 	}
 	return nil

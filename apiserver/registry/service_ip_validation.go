@@ -75,19 +75,18 @@ func validateEachClusterIP(path *field.Path, ips []string, old *corev1.Service) 
 // matchFamilies checks readable ClusterIPs against the families that were asked for.
 func matchFamilies(path *field.Path, spec *corev1.ServiceSpec) field.ErrorList {
 	var errs field.ErrorList
-	seenFamilies := seen[corev1.IPFamily]{}
-	several := false
+	families := seen[corev1.IPFamily]{}
 	for i, ip := range spec.ClusterIPs {
 		address, err := netip.ParseAddr(ip)
 		if err != nil {
 			continue // None
 		}
-		several = seenFamilies.before(familyOf(address)) || several
+		families.before(familyOf(address))
 		if i < len(spec.IPFamilies) && spec.IPFamilies[i] == otherFamily(familyOf(address)) {
 			errs = append(errs, field.Invalid(path.Index(i), ip, fmt.Sprintf("expected an %s value as indicated by `ipFamilies[%v]`", spec.IPFamilies[i], i)))
 		}
 	}
-	if several {
+	if len(spec.ClusterIPs) > 1 && len(families) < 2 {
 		errs = append(errs, field.Invalid(path, spec.ClusterIPs, "may specify no more than one IP for each IP family"))
 	}
 	return errs
@@ -107,8 +106,9 @@ func validateServiceUpdate(service, old *corev1.Service) field.ErrorList {
 	}
 	if spec.Type == corev1.ServiceTypeLoadBalancer && before.Type == corev1.ServiceTypeLoadBalancer &&
 		!slices.Equal(class(spec), class(before)) {
-		errs = append(errs, field.Invalid(path.Child("loadBalancerClass"), spec.LoadBalancerClass, "may not change once set"))
+		errs = append(errs, field.Invalid(path.Child("loadBalancerClass"), spec.LoadBalancerClass, unchangeable))
 	}
+	errs = append(errs, validateLoadBalancerClass(path, spec)...) // Kubernetes says it first and again
 	if needsHealthCheckNodePort(spec) && needsHealthCheckNodePort(before) && spec.HealthCheckNodePort != before.HealthCheckNodePort {
 		errs = append(errs, field.Forbidden(path.Child("healthCheckNodePort"), "field is immutable"))
 	}

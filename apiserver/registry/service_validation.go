@@ -8,6 +8,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
+	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
@@ -118,6 +119,16 @@ func validateServicePort(path *field.Path, ports []corev1.ServicePort, i int) fi
 	return errs
 }
 
+// portValue is a ServicePort as Kubernetes' errors print it: its internal type has no JSON names.
+type portValue struct {
+	Name        string
+	Protocol    corev1.Protocol
+	AppProtocol *string
+	Port        int32
+	TargetPort  intstr.IntOrString
+	NodePort    int32
+}
+
 // validateNumbers checks the ports' numbers among themselves: a number may be there once for each protocol.
 func validateNumbers(path *field.Path, spec *corev1.ServiceSpec) field.ErrorList {
 	var errs field.ErrorList
@@ -138,7 +149,7 @@ func validateNumbers(path *field.Path, spec *corev1.ServiceSpec) field.ErrorList
 	}
 	for i, port := range spec.Ports {
 		if numbers.before(number{port.Protocol, port.Port}) {
-			errs = append(errs, field.Duplicate(path.Index(i), corev1.ServicePort{Protocol: port.Protocol, Port: port.Port}))
+			errs = append(errs, field.Duplicate(path.Index(i), portValue{Protocol: port.Protocol, Port: port.Port}))
 		}
 	}
 	return errs
@@ -213,18 +224,21 @@ func validateSourceRanges(service, old *corev1.Service) field.ErrorList {
 
 func validateLoadBalancer(path *field.Path, spec *corev1.ServiceSpec) field.ErrorList {
 	var errs field.ErrorList
-	isLoadBalancer := spec.Type == corev1.ServiceTypeLoadBalancer
-	if spec.AllocateLoadBalancerNodePorts != nil && !isLoadBalancer {
+	if spec.AllocateLoadBalancerNodePorts != nil && spec.Type != corev1.ServiceTypeLoadBalancer {
 		errs = append(errs, field.Forbidden(path.Child("allocateLoadBalancerNodePorts"), onlyLoadBalancer))
 	}
+	return append(errs, validateLoadBalancerClass(path, spec)...)
+}
+
+func validateLoadBalancerClass(path *field.Path, spec *corev1.ServiceSpec) field.ErrorList {
+	path = path.Child("loadBalancerClass")
 	switch {
 	case spec.LoadBalancerClass == nil:
-	case isLoadBalancer:
-		errs = append(errs, validateQualifiedName(path.Child("loadBalancerClass"), *spec.LoadBalancerClass)...)
-	default:
-		errs = append(errs, field.Forbidden(path.Child("loadBalancerClass"), onlyLoadBalancer))
+		return nil
+	case spec.Type == corev1.ServiceTypeLoadBalancer:
+		return validateQualifiedName(path, *spec.LoadBalancerClass)
 	}
-	return errs
+	return field.ErrorList{field.Forbidden(path, onlyLoadBalancer)}
 }
 
 func validateTrafficPolicies(path *field.Path, spec *corev1.ServiceSpec) field.ErrorList {

@@ -22,7 +22,7 @@ func TestServiceValidation(t *testing.T) {
 		{"names", service("ports: [{name: A, port: 80}, {name: b, port: 81}, {name: b, port: 82}]"), []string{
 			`spec.ports[0].name: Invalid value: "A": ` + label, `spec.ports[2].name: Duplicate value: "b"`}},
 		{"same port twice", service("ports: [{name: a, port: 80}, {name: b, port: 80}]"), []string{
-			`spec.ports[1]: Duplicate value: {"protocol":"TCP","port":80,"targetPort":0}`}},
+			`spec.ports[1]: Duplicate value: {"Name":"","Protocol":"TCP","AppProtocol":null,"Port":80,"TargetPort":0,"NodePort":0}`}},
 		{"same port, other protocol", service("ports: [{name: a, port: 53}, {name: b, port: 53, protocol: UDP}]"), nil},
 		{"numbers", service("ports: [{port: 0, protocol: tcp, targetPort: 70000}]"), []string{
 			"spec.ports[0].port: Invalid value: 0: must be between 1 and 65535, inclusive",

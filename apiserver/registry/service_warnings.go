@@ -2,6 +2,7 @@ package registry
 
 import (
 	"fmt"
+	"net/netip"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -18,7 +19,7 @@ func serviceWarnings(service *corev1.Service) []string {
 	}
 	headless := spec.Type == corev1.ServiceTypeClusterIP && isHeadless(spec)
 	if headless {
-		if spec.LoadBalancerIP != "" {
+		if _, err := netip.ParseAddr(spec.LoadBalancerIP); err == nil { // it is not validated
 			warnings = append(warnings, "spec.loadBalancerIP is ignored for headless services")
 		}
 		if len(spec.ExternalIPs) > 0 {
@@ -39,10 +40,13 @@ func serviceWarnings(service *corev1.Service) []string {
 	if len(spec.ExternalIPs) > 0 && !headless && !externalName {
 		warnings = append(warnings, "spec.externalIPs is deprecated and may no longer be implemented in some clusters")
 	}
-	if spec.LoadBalancerIP != "" {
+	if _, err := netip.ParseAddr(spec.LoadBalancerIP); err == nil { // it is not validated
 		warnings = append(warnings, validation.GetWarningsForIP(path.Child("loadBalancerIP"), spec.LoadBalancerIP)...)
 	}
 	for i, cidr := range spec.LoadBalancerSourceRanges {
+		if _, err := netip.ParsePrefix(cidr); err != nil {
+			continue // it has spaces around it
+		}
 		warnings = append(warnings, validation.GetWarningsForCIDR(path.Child("loadBalancerSourceRanges").Index(i), cidr)...)
 	}
 	if externalName && len(spec.ExternalIPs) > 0 {

@@ -79,7 +79,7 @@ func validateServiceCIDR(cidr *networkingv1.ServiceCIDR) field.ErrorList {
 	case len(cidrs) == 0:
 		return field.ErrorList{field.Required(path, "at least one CIDR required")}
 	case len(cidrs) > maxCIDRs:
-		return field.ErrorList{field.Invalid(path, cidr.Spec, "may only hold up to 2 values")}
+		return field.ErrorList{field.Invalid(path, struct{ CIDRs []string }{cidrs}, "may only hold up to 2 values")}
 	}
 	var errs field.ErrorList
 	families := map[bool]bool{}

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -77,4 +78,23 @@ func (s seen[T]) before(value T) bool {
 	known := s[value]
 	s[value] = true
 	return known
+}
+
+// oneOfEachFamily reports whether no two addresses are of one IP family.
+func oneOfEachFamily(addresses []netip.Addr) bool {
+	families := seen[corev1.IPFamily]{}
+	for _, address := range addresses {
+		if families.before(familyOf(address)) {
+			return false
+		}
+	}
+	return true
+}
+
+// appendAddress leaves out what is no address.
+func appendAddress(addresses []netip.Addr, text string) []netip.Addr {
+	if address, err := netip.ParseAddr(text); err == nil {
+		return append(addresses, address)
+	}
+	return addresses
 }
