@@ -85,6 +85,7 @@ func runAgent(ctx context.Context, config nodeagent.Config, served proxy.Config)
 	group.Go(func() error {
 		served.RestConfig, served.NodeName, served.NodeIPs = config.Rest, config.NodeName, config.NodeIPs
 		served.ClusterCIDRs = config.ClusterCIDRs
+		served.IPVSStrictARP = true // the announcer alone answers ARP for load balancers' addresses
 		served.HealthzBindAddress = netip.AddrPortFrom(netip.IPv4Unspecified(), proxy.HealthzPort)
 		served.MetricsBindAddress = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), proxy.MetricsPort)
 		return proxy.Run(ctx, served)
