@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -24,8 +25,9 @@ type programmer struct {
 	metrics  *metrics.Metrics
 	// cleanups remove what other modes left, by mode; each runs until it succeeds once.
 	cleanups map[Mode]func(context.Context) error
-	// programmed is called after everything was programmed for the first time; nil for nobody.
+	// programmed is called once, when everything is programmed and other modes are cleaned up.
 	programmed func()
+	once       sync.Once
 }
 
 // run programs everything once, then what changes, until ctx is done; what is being written then is finished. It returns an error
@@ -75,9 +77,6 @@ func (p *programmer) begin(ctx context.Context) error {
 	}
 	p.setHealthChecks(names)
 	p.cleanUp(ctx)
-	if p.programmed != nil {
-		p.programmed()
-	}
 	return nil
 }
 
@@ -156,7 +155,7 @@ func (p *programmer) check(ctx context.Context) time.Duration {
 	return took
 }
 
-// cleanUp removes what other modes left, once every family works in this one.
+// cleanUp removes what other modes left, once every family works in this one: what served before goes when what serves now is there.
 func (p *programmer) cleanUp(ctx context.Context) {
 	for _, family := range p.families {
 		if family.broken {
@@ -170,6 +169,7 @@ func (p *programmer) cleanUp(ctx context.Context) {
 		}
 		delete(p.cleanups, mode)
 	}
+	p.once.Do(p.programmed)
 }
 
 // plans plans the Services named, those that are gone without ports.

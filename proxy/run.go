@@ -109,8 +109,10 @@ func (p *proxy) program(ctx context.Context) error {
 			programmer.cleanups[mode] = other.cleanup
 		}
 	}
-	// What the first lists took to read is many times what is kept of them.
-	programmer.programmed = func() { go debug.FreeOSMemory() } // ends by itself
+	programmer.programmed = func() {
+		p.health.Programmed()
+		go debug.FreeOSMemory() // ends by itself; what the first lists took to read is many times what is kept of them
+	}
 	if err := programmer.run(ctx, p.config.CheckInterval); err != nil {
 		return fmt.Errorf("run service proxy: %w", err)
 	}

@@ -23,6 +23,7 @@ type Proxy struct {
 	now func() time.Time
 
 	mutex        sync.Mutex
+	programmed   bool
 	nodeEligible bool
 	updated      map[corev1.IPFamily]time.Time
 	queued       map[corev1.IPFamily]time.Time // when the oldest change came that is not programmed yet
@@ -51,6 +52,14 @@ func (p *Proxy) Updated(family corev1.IPFamily) {
 	defer p.mutex.Unlock()
 	delete(p.queued, family)
 	p.updated[family] = p.now()
+}
+
+// Programmed says that everything was programmed once, in all families and without a trace of another mode. Before, /healthz says
+// no: kube-proxy's says yes from its start on, but who switches a mode, or drains an old proxy, wants to know when this one serves.
+func (p *Proxy) Programmed() {
+	p.mutex.Lock()
+	defer p.mutex.Unlock()
+	p.programmed = true
 }
 
 // SetNode tells how the Node is now; nil for one that is gone. A node that is being deleted gets no new connections.
@@ -106,9 +115,10 @@ func (p *Proxy) ServeHTTP(response http.ResponseWriter, request *http.Request) {
 	case "/healthz":
 		p.mutex.Lock()
 		eligible := p.nodeEligible
+		report.Healthy = report.Healthy && p.programmed
 		p.mutex.Unlock()
 		report.NodeEligible = &eligible
-		healthy = healthy && eligible
+		healthy = report.Healthy && eligible
 	default:
 		http.NotFound(response, request)
 		return
