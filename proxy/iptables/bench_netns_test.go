@@ -4,7 +4,10 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"runtime"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/kubelite/kubelite/proxy/plan"
 	corev1 "k8s.io/api/core/v1"
@@ -30,62 +33,82 @@ func manyServices(count int) plan.Plan {
 	return p
 }
 
-var benchmarkSizes = []int{10, 200, 1000, 5000}
-
-// BenchmarkNetnsFirstSync programs N Services into an empty namespace.
-func BenchmarkNetnsFirstSync(b *testing.B) {
-	for _, count := range benchmarkSizes {
-		b.Run(fmt.Sprintf("services=%d", count), func(b *testing.B) {
-			p := manyServices(count)
-			for b.Loop() {
-				b.StopTimer()
-				inNamespace(b, func() error {
-					backend, err := New(nodeOptions)
-					if err != nil {
-						return err
-					}
-					b.StartTimer()
-					defer b.StopTimer()
-					return backend.Replace(context.Background(), p)
-				})
-				b.StartTimer()
-			}
-		})
+// BenchmarkNetns is run with -benchtime=1x: it reports the first full sync, the median and the worst of 50 changes of each kind, a look
+// where nothing changed, one at everything, and the memory that the backend keeps, without the plan itself.
+func BenchmarkNetns(b *testing.B) {
+	found, err := tools(corev1.IPv4Protocol)
+	if err != nil {
+		b.Fatal(err)
 	}
-}
-
-// BenchmarkNetnsChange programs, among N Services, one whose endpoint is replaced, and one that comes or goes.
-func BenchmarkNetnsChange(b *testing.B) {
-	for _, count := range benchmarkSizes {
-		p := manyServices(count)
-		name := serviceName(count / 2)
-		variants := make([]plan.Port, 2)
-		for i := range variants {
-			variants[i] = p[name][0]
-			replaced := netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 250, 0, byte(i + 1)}), 8080)
-			variants[i].Cluster = append([]plan.Endpoint{{AddrPort: replaced}}, variants[i].Cluster[1:]...)
-		}
-		for about, ports := range map[string][2][]plan.Port{"endpoint": {variants[:1], variants[1:]}, "service": {nil, variants[:1]}} {
-			b.Run(fmt.Sprintf("%s/services=%d", about, count), func(b *testing.B) {
-				b.StopTimer()
-				inNamespace(b, func() error {
-					backend, err := New(nodeOptions)
-					if err != nil {
-						return err
-					}
-					if err := backend.Replace(context.Background(), p); err != nil {
-						return err
-					}
-					b.StartTimer()
-					defer b.StopTimer()
-					for i := range b.N {
-						if err := backend.Update(context.Background(), plan.Plan{name: ports[i%2]}); err != nil {
-							return err
-						}
-					}
-					return nil
-				})
+	for _, one := range found {
+		for _, count := range []int{10, 1000, 5000, 10000} {
+			b.Run(fmt.Sprintf("%s/services=%d", one.prefix, count), func(b *testing.B) {
+				for b.Loop() {
+					inNamespace(b, func() error { return benchmark(b, one, count) })
+				}
 			})
 		}
 	}
+}
+
+func benchmark(b *testing.B, one tool, count int) error {
+	ctx, p := context.Background(), manyServices(count)
+	before := heap()
+	backend, err := newBackend(nodeOptions, one)
+	if err != nil {
+		return err
+	}
+	started := time.Now()
+	if err := backend.Replace(ctx, p); err != nil {
+		return err
+	}
+	b.ReportMetric(time.Since(started).Seconds(), "full-s")
+	b.ReportMetric(float64(heap()-before)/(1<<20), "heap-MiB")
+	for _, metric := range []string{"look-ms", "quick-look-ms"} {
+		started = time.Now()
+		if found, err := backend.Difference(ctx); found != "" || err != nil {
+			return fmt.Errorf("difference %q: %w", found, err)
+		}
+		b.ReportMetric(milliseconds(time.Since(started)), metric)
+	}
+	took := map[string][]time.Duration{}
+	change := func(kind string, name int, ports []plan.Port) error {
+		started := time.Now()
+		err := backend.Update(ctx, plan.Plan{serviceName(name): ports})
+		took[kind] = append(took[kind], time.Since(started))
+		return err
+	}
+	for i := range 50 {
+		name := (i*7919 + 1) % count
+		ports := p[serviceName(name)]
+		replaced := ports[0]
+		address := netip.AddrFrom4([4]byte{10, 250, 0, byte(i)})
+		replaced.Cluster = append([]plan.Endpoint{{AddrPort: netip.AddrPortFrom(address, 8080)}}, replaced.Cluster[1:]...)
+		if err := change("endpoint", name, []plan.Port{replaced}); err != nil {
+			return err
+		}
+		if err := change("removed", name, nil); err != nil {
+			return err
+		}
+		if err := change("added", name, ports); err != nil {
+			return err
+		}
+	}
+	for kind, all := range took {
+		slices.Sort(all)
+		b.ReportMetric(milliseconds(all[len(all)/2]), kind+"-median-ms")
+		b.ReportMetric(milliseconds(all[len(all)-1]), kind+"-worst-ms")
+	}
+	runtime.KeepAlive(p)
+	return nil
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// heap is what is in use after a garbage collection, in bytes.
+func heap() int64 {
+	runtime.GC()
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	return int64(stats.HeapAlloc)
 }

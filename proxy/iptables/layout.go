@@ -40,6 +40,9 @@ func endpointCount(ports []plan.Port) int {
 // newLayout looks at the calling thread's network namespace for what the options leave to it.
 func newLayout(options backend.Options) (layout, error) {
 	options.ClusterCIDR = options.ClusterCIDR.Masked()
+	if loopback := netip.MustParsePrefix("127.0.0.0/8"); !allNodePortAddresses(options) {
+		options.LocalhostNodePorts = options.LocalhostNodePorts && slices.ContainsFunc(options.NodePortAddresses, loopback.Overlaps)
+	}
 	l := layout{Options: options, keepInvalid: conntrackIsLiberal()}
 	own, err := nodePortAddresses(options)
 	if err != nil {
