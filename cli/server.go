@@ -19,6 +19,7 @@ import (
 	"github.com/kubelite/kubelite/cli/cluster"
 	"github.com/kubelite/kubelite/cli/lab"
 	"github.com/kubelite/kubelite/controllers"
+	"github.com/kubelite/kubelite/controllers/loadbalancer"
 	"github.com/kubelite/kubelite/internal/pki"
 )
 
@@ -111,6 +112,7 @@ func runServer(ctx context.Context, f serverFlags) error {
 			RootCA:           authority.CertificatePEM(),
 			ClusterCIDRs:     f.pods,
 			NodeMask:         f.network.NodeMask,
+			LoadBalancerMode: loadbalancer.Mode(f.balancer),
 			LoadBalancerPool: controllers.AddressRange(f.network.LoadBalancers),
 		})
 	})

@@ -48,7 +48,9 @@ type Config struct {
 	// dual-stack cluster one of IPv6, of which each node gets a /64.
 	ClusterCIDRs []netip.Prefix
 	NodeMask     int
-	// LoadBalancerPool is where Services of type LoadBalancer get their addresses from.
+	// LoadBalancerMode says what addresses Services of type LoadBalancer get; loadbalancer.PoolMode if empty.
+	LoadBalancerMode loadbalancer.Mode
+	// LoadBalancerPool is where they come from in PoolMode.
 	LoadBalancerPool AddressRange
 }
 
@@ -127,7 +129,7 @@ func setUp(ctx context.Context, config Config, connected clients, kinds *served.
 			return endpointslicemirroring.New(client, factory, recorder("endpoint-slice-mirroring-controller"))
 		},
 		func() (controller, error) {
-			return loadbalancer.New(client, factory, recorder("service-controller"), pool)
+			return loadbalancer.New(client, factory, recorder("service-controller"), loadbalancer.Config{Mode: config.LoadBalancerMode, Pool: pool})
 		},
 		func() (controller, error) { return nodeipam.New(client, factory, recorder("cidrAllocator"), ranges) },
 		func() (controller, error) {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net/netip"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
@@ -21,46 +20,56 @@ import (
 	"github.com/kubelite/kubelite/controllers/reconcile"
 )
 
-// cleanupFinalizer is set by service controllers of clouds. It is not needed here, but a Service that brings it along must
-// not wait for ever.
+// cleanupFinalizer keeps a deleted Service until what it has is taken back. Controllers of clouds use the same.
 const cleanupFinalizer = "service.kubernetes.io/load-balancer-cleanup"
 
-// Controller hands out load balancer addresses. Its one worker owns taken and waiting.
+// unavailable is Kubernetes' message for a Service whose load balancer leads nowhere.
+const unavailable = "There are no available nodes for LoadBalancer"
+
+// Controller gives Services their load balancer addresses. Its one worker owns balancer and waiting.
 type Controller struct {
 	client   kubernetes.Interface
 	recorder record.EventRecorder
-	pool     Pool
+	mode     Mode
 	services corelisters.ServiceLister
-	synced   cache.DoneChecker
+	synced   []cache.DoneChecker
 	queue    *reconcile.Queue[string]
 
-	taken   map[string]netip.Addr // by Service key
-	waiting map[string]bool       // keys of Services that got none
+	balancer balancer
+	waiting  map[string]string // why Services got nothing, by key
 }
 
-// New makes the controller over the factory's Services; recorder's source is "service-controller".
-func New(client kubernetes.Interface, factory informers.SharedInformerFactory, recorder record.EventRecorder, pool Pool) (*Controller, error) {
+// New makes the controller over the factory's Services, and in NodeMode its Nodes and EndpointSlices; recorder's source is
+// "service-controller".
+func New(client kubernetes.Interface, factory informers.SharedInformerFactory, recorder record.EventRecorder, config Config) (*Controller, error) {
 	services := factory.Core().V1().Services()
-	c := &Controller{
-		client: client, recorder: recorder, pool: pool, services: services.Lister(),
-		taken: map[string]netip.Addr{}, waiting: map[string]bool{},
-	}
+	c := &Controller{client: client, recorder: recorder, mode: config.Mode, services: services.Lister(), waiting: map[string]string{}}
 	c.queue = reconcile.NewQueue("loadbalancer", c.sync)
+	var seen *cluster
+	var err error
+	if config.Mode == NodeMode {
+		if seen, c.synced, err = newCluster(factory, c.queue.Add); err != nil {
+			return nil, err
+		}
+	}
+	if c.balancer, err = newBalancer(config, seen); err != nil {
+		return nil, err
+	}
 	handled, err := services.Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
 		AddFunc:    func(obj any) { c.queue.Add(reconcile.ObjectKey(obj)) },
-		UpdateFunc: func(_, obj any) { c.queue.Add(reconcile.ObjectKey(obj)) },
+		UpdateFunc: func(old, obj any) { c.updated(old.(*corev1.Service), obj.(*corev1.Service)) },
 		DeleteFunc: func(obj any) { c.queue.Add(reconcile.ObjectKey(obj)) },
 	})
 	if err != nil {
 		return nil, fmt.Errorf("watch Services for their addresses: %w", err)
 	}
-	c.synced = handled.HasSyncedChecker()
+	c.synced = append(c.synced, handled.HasSyncedChecker())
 	return c, nil
 }
 
-// Run hands out addresses until ctx is done. It waits for its cache: no address is chosen before all taken ones are known.
+// Run hands out addresses until ctx is done. It waits for its caches: no address is chosen before all taken ones are known.
 func (c *Controller) Run(ctx context.Context) {
-	if !cache.WaitFor(ctx, "", c.synced) {
+	if !cache.WaitFor(ctx, "", c.synced...) {
 		return
 	}
 	if err := c.readBack(); err != nil {
@@ -70,7 +79,7 @@ func (c *Controller) Run(ctx context.Context) {
 	c.queue.Run(ctx, 1)
 }
 
-// readBack learns the addresses of all Services from their status, of an older Service first.
+// readBack learns what all Services have from their status, of an older Service first.
 func (c *Controller) readBack() error {
 	all, err := c.services.List(labels.Everything())
 	if err != nil {
@@ -79,15 +88,20 @@ func (c *Controller) readBack() error {
 	slices.SortFunc(all, func(a, b *corev1.Service) int {
 		return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), cmp.Compare(reconcile.ObjectKey(a), reconcile.ObjectKey(b)))
 	})
-	known := map[netip.Addr]bool{}
 	for _, service := range all {
-		address := heldAddress(service)
-		if wantsAddress(service) && address.IsValid() && c.pool.Contains(address) && !known[address] {
-			known[address] = true
-			c.taken[reconcile.ObjectKey(service)] = address
+		if wantsAddress(service) {
+			c.balancer.adopt(service)
 		}
 	}
 	return nil
+}
+
+func (c *Controller) updated(old, service *corev1.Service) {
+	balanced := corev1.ServiceTypeLoadBalancer
+	if old.Spec.Type != service.Spec.Type && (old.Spec.Type == balanced || service.Spec.Type == balanced) {
+		c.recorder.Eventf(service, corev1.EventTypeNormal, "Type", "%s -> %s", old.Spec.Type, service.Spec.Type)
+	}
+	c.queue.Add(reconcile.ObjectKey(service))
 }
 
 func (c *Controller) sync(ctx context.Context, key string) error {
@@ -109,99 +123,122 @@ func (c *Controller) sync(ctx context.Context, key string) error {
 	return c.withdraw(ctx, key, service)
 }
 
-// ensure gives a Service its address.
+// ensure gives a Service its addresses.
 func (c *Controller) ensure(ctx context.Context, key string, service *corev1.Service) error {
-	address, err := c.choose(key, service)
-	if err != nil {
-		c.release(key)
-		if !c.waiting[key] {
-			c.recorder.Eventf(service, corev1.EventTypeWarning, "SyncLoadBalancerFailed",
-				"Error syncing load balancer: failed to ensure load balancer: %v", err)
-		}
-		c.waiting[key] = true
-		return c.write(ctx, service, statusWith(netip.Addr{}))
+	status, freed, err := c.balancer.assign(service)
+	if freed {
+		c.wake()
 	}
-	delete(c.waiting, key)
-	if before, had := c.taken[key]; had && before != address {
-		c.release(key)
+	switch {
+	case err != nil:
+		c.wait(key, service, "SyncLoadBalancerFailed", fmt.Sprintf("Error syncing load balancer: failed to ensure load balancer: %v", err))
+	case len(status.Ingress) == 0:
+		c.wait(key, service, "UnAvailableLoadBalancer", unavailable)
+	default:
+		delete(c.waiting, key)
 	}
-	c.taken[key] = address
-	status := statusWith(address)
-	if sameStatus(service.Status.LoadBalancer, status) {
+	given := len(status.Ingress) > 0
+	finished := !given || slices.Contains(service.Finalizers, cleanupFinalizer)
+	if sameStatus(service.Status.LoadBalancer, status) && finished {
 		return nil
 	}
-	c.recorder.Event(service, corev1.EventTypeNormal, "EnsuringLoadBalancer", "Ensuring load balancer")
-	if err := c.write(ctx, service, status); err != nil {
+	moved := c.mode == NodeMode && given && len(service.Status.LoadBalancer.Ingress) > 0
+	if given {
+		if !moved {
+			c.recorder.Event(service, corev1.EventTypeNormal, "EnsuringLoadBalancer", "Ensuring load balancer")
+		}
+		if service, err = c.addFinalizer(ctx, service); err != nil {
+			return err
+		}
+	}
+	if _, err := c.write(ctx, service, status); err != nil {
 		return err
 	}
-	c.recorder.Event(service, corev1.EventTypeNormal, "EnsuredLoadBalancer", "Ensured load balancer")
+	switch {
+	case moved:
+		c.recorder.Event(service, corev1.EventTypeNormal, "UpdatedLoadBalancer", "Updated load balancer with new hosts")
+	case given:
+		c.recorder.Event(service, corev1.EventTypeNormal, "EnsuredLoadBalancer", "Ensured load balancer")
+	}
 	return nil
 }
 
-func (c *Controller) choose(key string, service *corev1.Service) (netip.Addr, error) {
-	requested, err := requestedAddress(service)
-	if err != nil {
-		return netip.Addr{}, err
+// wait notes that a Service gets nothing, and says why unless that has been said.
+func (c *Controller) wait(key string, service *corev1.Service, reason, message string) {
+	if c.waiting[key] != message {
+		c.recorder.Event(service, corev1.EventTypeWarning, reason, message)
 	}
-	others := make(map[netip.Addr]bool, len(c.taken))
-	for other, address := range c.taken {
-		if other != key {
-			others[address] = true
-		}
-	}
-	held, chosen := c.taken[key]
-	if !chosen {
-		held = heldAddress(service)
-	}
-	return c.pool.choose(requested, held, others)
+	c.waiting[key] = message
 }
 
-// withdraw takes the address from a Service that is deleted or of another type by now.
+// withdraw takes the addresses from a Service that is deleted or of another type by now.
 func (c *Controller) withdraw(ctx context.Context, key string, service *corev1.Service) error {
 	delete(c.waiting, key)
-	if service.DeletionTimestamp != nil && service.Spec.LoadBalancerClass == nil {
-		c.release(key)
-		return c.removeFinalizer(ctx, service)
-	}
-	_, had := c.taken[key]
-	pending := sameStatus(service.Status.LoadBalancer, statusWith(netip.Addr{}))
+	held, pending := c.balancer.holds(key), len(service.Status.LoadBalancer.Ingress) == 0
 	// Another implementation's Services are its own business.
-	if service.Spec.Type == corev1.ServiceTypeLoadBalancer && !had {
+	if service.Spec.LoadBalancerClass != nil && !held {
 		return nil
 	}
-	if !pending {
-		c.recorder.Event(service, corev1.EventTypeNormal, "DeletingLoadBalancer", "Deleting load balancer")
-		if err := c.write(ctx, service, statusWith(netip.Addr{})); err != nil {
-			return err
-		}
-		c.recorder.Event(service, corev1.EventTypeNormal, "DeletedLoadBalancer", "Deleted load balancer")
+	finalized := slices.Contains(service.Finalizers, cleanupFinalizer)
+	if pending && !held && !finalized {
+		return nil
+	}
+	c.recorder.Event(service, corev1.EventTypeNormal, "DeletingLoadBalancer", "Deleting load balancer")
+	service, err := c.write(ctx, service, corev1.LoadBalancerStatus{})
+	if err != nil {
+		return err
 	}
 	c.release(key)
-	return c.removeFinalizer(ctx, service)
+	if err := c.removeFinalizer(ctx, service); err != nil {
+		return err
+	}
+	c.recorder.Event(service, corev1.EventTypeNormal, "DeletedLoadBalancer", "Deleted load balancer")
+	return nil
 }
 
-// release frees the Service's address and wakes those that wait for one.
+// release frees what the Service has.
 func (c *Controller) release(key string) {
-	if _, had := c.taken[key]; !had {
-		return
-	}
-	delete(c.taken, key)
-	for other := range c.waiting {
-		c.queue.Add(other)
+	if c.balancer.release(key) {
+		c.wake()
 	}
 }
 
-func (c *Controller) write(ctx context.Context, service *corev1.Service, status corev1.LoadBalancerStatus) error {
+// wake looks again at the Services that wait for what another one had.
+func (c *Controller) wake() {
+	for waiting := range c.waiting {
+		c.queue.Add(waiting)
+	}
+}
+
+// write returns the Service as it is then. That it is gone meanwhile is no error.
+func (c *Controller) write(ctx context.Context, service *corev1.Service, status corev1.LoadBalancerStatus) (*corev1.Service, error) {
 	if sameStatus(service.Status.LoadBalancer, status) {
-		return nil
+		return service, nil
 	}
 	changed := service.DeepCopy()
 	changed.Status.LoadBalancer = status
-	_, err := c.client.CoreV1().Services(service.Namespace).UpdateStatus(ctx, changed, metav1.UpdateOptions{})
-	if err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("write load balancer status of Service %s/%s: %w", service.Namespace, service.Name, err)
+	written, err := c.client.CoreV1().Services(service.Namespace).UpdateStatus(ctx, changed, metav1.UpdateOptions{})
+	if apierrors.IsNotFound(err) {
+		return changed, nil
 	}
-	return nil
+	if err != nil {
+		return nil, fmt.Errorf("write load balancer status of Service %s/%s: %w", service.Namespace, service.Name, err)
+	}
+	return written, nil
+}
+
+// addFinalizer returns the Service as it is then.
+func (c *Controller) addFinalizer(ctx context.Context, service *corev1.Service) (*corev1.Service, error) {
+	if slices.Contains(service.Finalizers, cleanupFinalizer) {
+		return service, nil
+	}
+	changed := service.DeepCopy()
+	changed.Finalizers = append(changed.Finalizers, cleanupFinalizer)
+	written, err := c.client.CoreV1().Services(service.Namespace).Update(ctx, changed, metav1.UpdateOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("add finalizer to Service %s/%s: %w", service.Namespace, service.Name, err)
+	}
+	return written, nil
 }
 
 func (c *Controller) removeFinalizer(ctx context.Context, service *corev1.Service) error {

@@ -37,7 +37,7 @@ func TestHandsOutAndTakesBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	events := record.NewFakeRecorder(100)
-	c, err := New(api, factory, events, pool)
+	c, err := New(api, factory, events, Config{Pool: pool})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,6 +99,7 @@ func TestHandsOutAndTakesBack(t *testing.T) {
 	if _, err := api.CoreV1().Services("default").Update(ctx, current, metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}
+	event("Normal Type LoadBalancer -> ClusterIP")
 	event("Normal DeletedLoadBalancer")
 	if got := address("first"); got != "" {
 		t.Errorf("first still has %q", got)

@@ -8,7 +8,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
-	"k8s.io/utils/ptr"
 )
 
 // Annotations that ask for an address, as spec.loadBalancerIP does. The second is MetalLB's.
@@ -103,9 +102,7 @@ func statusWith(address netip.Addr) corev1.LoadBalancerStatus {
 	if !address.IsValid() {
 		return corev1.LoadBalancerStatus{}
 	}
-	return corev1.LoadBalancerStatus{Ingress: []corev1.LoadBalancerIngress{{
-		IP: address.String(), IPMode: ptr.To(corev1.LoadBalancerIPModeVIP),
-	}}}
+	return statusOf([]netip.Addr{address})
 }
 
 func sameStatus(a, b corev1.LoadBalancerStatus) bool { return apiequality.Semantic.DeepEqual(a, b) }

@@ -22,7 +22,8 @@ import (
 )
 
 const (
-	serviceIndex = "slices-of-service"
+	// ByService is the index of EndpointSlices by the "namespace/name" key of their Service.
+	ByService = "slices-of-service"
 	// forgetAfter bounds how long an own write is believed that the informer never shows, because somebody deleted the
 	// slice before the informer saw it.
 	forgetAfter = 30 * time.Second
@@ -50,10 +51,8 @@ type written struct {
 // called for all that there were at the start.
 func New(client kubernetes.Interface, factory informers.SharedInformerFactory, managedBy string, changed func(service string)) (s *Slices, synced cache.DoneChecker, err error) {
 	informer := factory.Discovery().V1().EndpointSlices().Informer()
-	if _, present := informer.GetIndexer().GetIndexers()[serviceIndex]; !present {
-		if err := informer.AddIndexers(cache.Indexers{serviceIndex: serviceKeys}); err != nil {
-			return nil, nil, fmt.Errorf("index EndpointSlices by Service: %w", err)
-		}
+	if err := IndexByService(informer); err != nil {
+		return nil, nil, err
 	}
 	s = &Slices{client: client, managedBy: managedBy, index: informer.GetIndexer(), clock: clock.RealClock{}, written: map[string]written{}}
 	notify := func(obj any) {
@@ -86,6 +85,17 @@ func New(client kubernetes.Interface, factory informers.SharedInformerFactory, m
 	return s, handled.HasSyncedChecker(), nil
 }
 
+// IndexByService adds the index ByService to an informer of EndpointSlices that has not started, unless it is there.
+func IndexByService(informer cache.SharedIndexInformer) error {
+	if _, present := informer.GetIndexer().GetIndexers()[ByService]; present {
+		return nil
+	}
+	if err := informer.AddIndexers(cache.Indexers{ByService: serviceKeys}); err != nil {
+		return fmt.Errorf("index EndpointSlices by Service: %w", err)
+	}
+	return nil
+}
+
 func serviceKeys(obj any) ([]string, error) {
 	slice, ok := obj.(*discoveryv1.EndpointSlice)
 	if !ok {
@@ -104,7 +114,7 @@ func ServiceKey(slice *discoveryv1.EndpointSlice) string {
 func (s *Slices) Of(service string) ([]*discoveryv1.EndpointSlice, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	listed, err := s.index.ByIndex(serviceIndex, service)
+	listed, err := s.index.ByIndex(ByService, service)
 	if err != nil {
 		return nil, fmt.Errorf("look up EndpointSlices of Service %s: %w", service, err)
 	}
