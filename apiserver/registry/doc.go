@@ -10,9 +10,10 @@ Start reading at kind.go, which is the contract with the generic handlers, then 
 a small kind from end to end. A kind's files share its name: pod.go, pod_defaults.go, pod_columns.go, …
 
 What is deliberately missing: feature-gated fields of Pods, Windows, volumes other than those that node agents mount
-(their fields are kept, not checked), PriorityClasses and LimitRanges. Service addresses are IPv4.
+(their fields are kept, not checked), PriorityClasses and LimitRanges.
 
-Caveats: allocators of ClusterIPs and node ports live in memory. They know what is taken only after Loaded was called
-for every stored Service, and it is Admit's finish function that gives numbers back.
+Caveats: which node ports are taken is known in memory only, after Loaded was called for every stored Service; which
+ClusterIPs are, the stored IPAddress objects tell. It is Begin's finish function that gives both back. Unlike in Kubernetes, a
+ServiceCIDR is ready at once, and an ExternalName Service that asks for a clusterIP does not show it in clusterIPs too.
 */
 package registry

@@ -3,13 +3,12 @@
 package registry
 
 import (
-	"net/netip"
-
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	netutils "k8s.io/utils/net"
 )
 
 // validateEndpointsUpdate lets subsets that were valid once stay.
@@ -59,7 +58,7 @@ func validateEndpointAddress(path *field.Path, address *corev1.EndpointAddress) 
 	if address.NodeName != nil {
 		errs = append(errs, invalidFor(path.Child("nodeName"), *address.NodeName, apivalidation.NameIsDNSSubdomain(*address.NodeName, false))...)
 	}
-	if _, err := netip.ParseAddr(address.IP); err != nil {
+	if netutils.ParseIPSloppy(address.IP) == nil {
 		return append(errs, field.Invalid(path.Child("ip"), address.IP, "must be a valid IP address")) // said twice, as Kubernetes does
 	}
 	return append(errs, validateOrdinaryIP(path.Child("ip"), address.IP)...)

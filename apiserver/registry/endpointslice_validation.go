@@ -51,7 +51,7 @@ func validateSliceEndpoint(path *field.Path, endpoint *discoveryv1.Endpoint, kin
 	var errs field.ErrorList
 	addresses := path.Child("addresses")
 	if len(endpoint.Addresses) == 0 {
-		errs = append(errs, field.Required(addresses, "must contain at least 1 address"))
+		errs = append(errs, field.Required(addresses, ""))
 	} else if len(endpoint.Addresses) > maxSliceAddresses {
 		errs = append(errs, field.TooMany(addresses, len(endpoint.Addresses), maxSliceAddresses))
 	}

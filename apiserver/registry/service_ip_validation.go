@@ -108,7 +108,7 @@ func validateServiceUpdate(service, old *corev1.Service) field.ErrorList {
 		!slices.Equal(class(spec), class(before)) {
 		errs = append(errs, field.Invalid(path.Child("loadBalancerClass"), spec.LoadBalancerClass, unchangeable))
 	}
-	errs = append(errs, validateLoadBalancerClass(path, spec)...) // Kubernetes says it first and again
+	errs = append(errs, validateLoadBalancerClass(path, spec)...)
 	if needsHealthCheckNodePort(spec) && needsHealthCheckNodePort(before) && spec.HealthCheckNodePort != before.HealthCheckNodePort {
 		errs = append(errs, field.Forbidden(path.Child("healthCheckNodePort"), "field is immutable"))
 	}

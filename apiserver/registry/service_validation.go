@@ -29,7 +29,12 @@ func validateService(service, old *corev1.Service) field.ErrorList {
 		corev1.ServiceTypeLoadBalancer, corev1.ServiceTypeNodePort)...)
 	errs = append(errs, validateNumbers(path.Child("ports"), spec)...)
 	errs = append(errs, validateSourceRanges(service, old)...)
-	errs = append(errs, validateLoadBalancer(path, spec)...)
+	if spec.AllocateLoadBalancerNodePorts != nil && spec.Type != corev1.ServiceTypeLoadBalancer {
+		errs = append(errs, field.Forbidden(path.Child("allocateLoadBalancerNodePorts"), onlyLoadBalancer))
+	}
+	if old == nil { // else it has been said before all others
+		errs = append(errs, validateLoadBalancerClass(path, spec)...)
+	}
 	return append(errs, validateTrafficPolicies(path, spec)...)
 }
 
@@ -220,14 +225,6 @@ func validateSourceRanges(service, old *corev1.Service) field.ErrorList {
 		errs = append(errs, validation.IsValidCIDRForLegacyField(path, strings.TrimSpace(cidr), true, nil)...)
 	}
 	return errs
-}
-
-func validateLoadBalancer(path *field.Path, spec *corev1.ServiceSpec) field.ErrorList {
-	var errs field.ErrorList
-	if spec.AllocateLoadBalancerNodePorts != nil && spec.Type != corev1.ServiceTypeLoadBalancer {
-		errs = append(errs, field.Forbidden(path.Child("allocateLoadBalancerNodePorts"), onlyLoadBalancer))
-	}
-	return append(errs, validateLoadBalancerClass(path, spec)...)
 }
 
 func validateLoadBalancerClass(path *field.Path, spec *corev1.ServiceSpec) field.ErrorList {

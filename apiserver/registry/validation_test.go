@@ -146,7 +146,7 @@ func TestEndpointSliceValidation(t *testing.T) {
 		{"no type", "metadata: {name: e}", []string{"addressType: Required value"}},
 		{"type", "metadata: {name: e}\naddressType: DNS", []string{`addressType: Unsupported value: "DNS": supported values: "FQDN", "IPv4", "IPv6"`}},
 		{"addresses", "metadata: {name: e}\naddressType: IPv4\nendpoints: [{}, {addresses: ['fd00::1', 224.0.0.1]}]", []string{
-			"endpoints[0].addresses: Required value: must contain at least 1 address",
+			"endpoints[0].addresses: Required value",
 			`endpoints[1].addresses: Invalid value: "fd00::1": must be an IPv4 address`,
 			`endpoints[1].addresses[1]: Invalid value: "224.0.0.1": may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)`}},
 		{"ports", "metadata: {name: e}\naddressType: IPv4\nports: [{port: 80}, {port: 70000, protocol: X}]", []string{
