@@ -1,0 +1,252 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/yaml"
+
+	"github.com/kubelite/kubelite/proxy/conntrack"
+	"github.com/kubelite/kubelite/proxy/health"
+	"github.com/kubelite/kubelite/proxy/metrics"
+	"github.com/kubelite/kubelite/proxy/plan"
+)
+
+// kernel is a Backend that holds its plan in memory and does as it is told to.
+type kernel struct {
+	mutex sync.Mutex
+	held  plan.Plan
+	// calls are what was asked of it: "replace 2" for a plan of two Services, "update a/b 1" for one Service with one port.
+	calls []string
+	// failures are what the next calls return, "" or none for success.
+	failures []string
+	changed  string        // what Difference says
+	hold     chan struct{} // if not nil, Replace waits for it
+}
+
+func (k *kernel) fail() error {
+	if len(k.failures) == 0 {
+		return nil
+	}
+	text := k.failures[0]
+	k.failures = k.failures[1:]
+	if text == "" {
+		return nil
+	}
+	return errors.New(text)
+}
+
+func (k *kernel) Replace(ctx context.Context, p plan.Plan) error {
+	k.mutex.Lock()
+	hold := k.hold
+	k.mutex.Unlock()
+	if hold != nil {
+		<-hold
+	}
+	k.mutex.Lock()
+	defer k.mutex.Unlock()
+	k.calls = append(k.calls, fmt.Sprint("replace ", len(p)))
+	if err := errors.Join(k.fail(), ctx.Err()); err != nil {
+		return err
+	}
+	k.held, k.changed = maps.Clone(p), ""
+	return nil
+}
+
+func (k *kernel) Update(_ context.Context, p plan.Plan) error {
+	k.mutex.Lock()
+	defer k.mutex.Unlock()
+	for name, ports := range p {
+		k.calls = append(k.calls, fmt.Sprint("update ", name, " ", len(ports)))
+		if len(ports) == 0 {
+			delete(k.held, name)
+		} else {
+			k.held[name] = ports
+		}
+	}
+	return k.fail()
+}
+
+func (k *kernel) Difference(context.Context) (string, error) {
+	k.mutex.Lock()
+	defer k.mutex.Unlock()
+	return k.changed, nil
+}
+
+// rig is a programmer of two families above kernels in memory.
+type rig struct {
+	testing.TB
+	*programmer
+	four, six *kernel
+	cleaned   []string
+}
+
+func newRig(t testing.TB) *rig {
+	r := &rig{TB: t, four: &kernel{}, six: &kernel{}}
+	m, h := metrics.New("iptables"), health.NewProxy()
+	r.programmer = &programmer{
+		objects: newObjects(plan.Node{Name: "node-1"}, func(changed) {}),
+		metrics: m,
+		cleanups: map[Mode]func(context.Context) error{NFTables: func(context.Context) error {
+			r.cleaned = append(r.cleaned, "nftables")
+			return nil
+		}},
+		programmed: func() { r.cleaned = append(r.cleaned, "programmed") },
+	}
+	for of, k := range map[corev1.IPFamily]*kernel{corev1.IPv4Protocol: r.four, corev1.IPv6Protocol: r.six} {
+		r.families = append(r.families, &family{family: of, backend: k, cleaner: conntrack.NewCleaner(of), health: h, checks: &health.Services{}, metrics: m, current: plan.Plan{}})
+	}
+	slices.SortFunc(r.families, func(a, b *family) int { return strings.Compare(string(a.family), string(b.family)) })
+	return r
+}
+
+func (r *rig) service(name, spec string) {
+	r.Helper()
+	service := &corev1.Service{}
+	if err := yaml.UnmarshalStrict([]byte(spec), &service.Spec); err != nil {
+		r.Fatal(err)
+	}
+	service.Namespace, service.Name = "default", name
+	r.objects.setService(plan.ReadService(service))
+}
+
+func (r *rig) slice(name, service, text string) {
+	r.Helper()
+	slice := &discoveryv1.EndpointSlice{}
+	if err := yaml.UnmarshalStrict([]byte(text), slice); err != nil {
+		r.Fatal(err)
+	}
+	slice.Namespace, slice.Name, slice.Labels = "default", name, map[string]string{discoveryv1.LabelServiceName: service}
+	r.objects.setSlice(plan.ReadSlice(slice))
+}
+
+// calls takes what was asked of the kernel.
+func (r *rig) calls(k *kernel, expected ...string) {
+	r.Helper()
+	k.mutex.Lock()
+	defer k.mutex.Unlock()
+	if !slices.Equal(k.calls, expected) {
+		r.Errorf("asked %q, expected %q", k.calls, expected)
+	}
+	k.calls = nil
+}
+
+const (
+	webSpec  = "{clusterIP: 10.96.0.1, ports: [{port: 80}]}"
+	dualSpec = "{clusterIP: 10.96.0.2, clusterIPs: [10.96.0.2, 'fd00::2'], ports: [{port: 80}]}"
+	webSlice = "{addressType: IPv4, ports: [{port: 8080}], endpoints: [{addresses: [10.0.0.1], hints: {forZones: [{name: za}]}}, {addresses: [10.0.0.2], hints: {forZones: [{name: zb}]}}]}"
+)
+
+func TestOnlyChangesAreProgrammed(t *testing.T) {
+	r, ctx := newRig(t), context.Background()
+	r.service("web", webSpec)
+	r.service("dual", dualSpec)
+	if err := r.begin(ctx); err != nil {
+		t.Fatal(err)
+	}
+	r.calls(r.four, "replace 2")
+	r.calls(r.six, "replace 1")
+	if fmt.Sprint(r.cleaned) != "[nftables programmed]" {
+		t.Errorf("cleaned %v", r.cleaned)
+	}
+
+	r.service("web", webSpec)
+	r.update(ctx)
+	r.calls(r.four)
+	r.slice("web-1", "web", webSlice)
+	r.update(ctx)
+	r.calls(r.four, "update default/web 1")
+	r.calls(r.six)
+	r.objects.removeService(types.NamespacedName{Namespace: "default", Name: "dual"})
+	r.update(ctx)
+	r.calls(r.four, "update default/dual 0")
+	r.calls(r.six, "update default/dual 0")
+	r.objects.setZone("za")
+	r.update(ctx)
+	r.calls(r.four, "update default/web 1")
+	if ports := r.four.held[types.NamespacedName{Namespace: "default", Name: "web"}]; len(ports[0].Cluster) != 1 {
+		t.Errorf("in zone za it has the endpoints %v", ports[0].Cluster)
+	}
+	// After the API server was away, everything may have changed.
+	r.objects.replaceServices(nil)
+	r.update(ctx)
+	r.calls(r.four, "update default/web 0")
+}
+
+func TestFailuresAreTriedAgain(t *testing.T) {
+	r, ctx := newRig(t), context.Background()
+	r.service("dual", dualSpec)
+	r.six.failures = []string{"no ip6tables"}
+	if err := r.begin(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if r.cleaned != nil {
+		t.Errorf("cleaned %v while one family does not work", r.cleaned)
+	}
+	<-r.retryAfter()
+	r.mend(ctx)
+	r.calls(r.six, "replace 1", "replace 1")
+	r.calls(r.four, "replace 1")
+	if fmt.Sprint(r.cleaned) != "[nftables programmed]" {
+		t.Errorf("cleaned %v", r.cleaned)
+	}
+
+	r.four.failures = []string{"update", "replace", "replace"}
+	r.service("web", webSpec)
+	r.update(ctx)
+	var pauses []time.Duration
+	for r.families[0].broken {
+		<-r.retryAfter()
+		r.mend(ctx)
+		pauses = append(pauses, r.families[0].retry)
+	}
+	r.calls(r.four, "update default/web 1", "replace 2", "replace 2", "replace 2")
+	r.calls(r.six)
+	if fmt.Sprint(pauses) != "[100ms 200ms 0s]" {
+		t.Errorf("pauses %v", pauses)
+	}
+	if r.retryAfter() != nil {
+		t.Error("nothing is broken, but something is tried again")
+	}
+
+	r.four.changed = "a chain is missing"
+	r.check(ctx)
+	r.calls(r.four, "replace 2")
+	r.calls(r.six)
+}
+
+func TestFirstFailureEndsTheProxy(t *testing.T) {
+	r := newRig(t)
+	r.four.failures = []string{"no right to"}
+	if err := r.run(context.Background(), time.Hour); err == nil || err.Error() != "no right to" {
+		t.Errorf("error %v", err)
+	}
+}
+
+// A proxy that is told to stop finishes what it writes.
+func TestStopFinishesWhatIsWritten(t *testing.T) {
+	r := newRig(t)
+	r.service("web", webSpec)
+	r.four.hold = make(chan struct{})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error)
+	go func() { done <- r.run(ctx, time.Hour) }()
+	cancel()
+	close(r.four.hold)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if len(r.four.held) != 1 {
+		t.Error("nothing was written")
+	}
+}
