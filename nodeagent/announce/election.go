@@ -31,16 +31,20 @@ func weight(address netip.Addr, node string) uint64 {
 	return sum ^ sum>>31
 }
 
-// addressesOf returns the load balancer addresses that the node is to answer for, sorted.
-func addressesOf(node string, services []*corev1.Service, nodes []*corev1.Node, slicesOf func(service *corev1.Service) []*discoveryv1.EndpointSlice) []netip.Addr {
-	able := ableNodes(nodes)
+// addressesOf returns the load balancer addresses that the node is to answer for while the nodes named alive are there, sorted.
+func addressesOf(node string, services []*corev1.Service, nodes []*corev1.Node, alive []string, slicesOf func(service *corev1.Service) []*discoveryv1.EndpointSlice) []netip.Addr {
+	kernels := kernelAddresses(nodes)
 	var own []netip.Addr
 	for _, service := range services {
-		candidates := able
-		if service.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal {
-			candidates = withEndpoint(able, slicesOf(service))
+		addresses := ingressAddresses(service, kernels)
+		if len(addresses) == 0 {
+			continue
 		}
-		for _, address := range ingressAddresses(service) {
+		candidates := alive
+		if local(service) {
+			candidates = withEndpoint(alive, slicesOf(service))
+		}
+		for _, address := range addresses {
 			if announcer(address, candidates) == node {
 				own = append(own, address)
 			}
@@ -50,8 +54,36 @@ func addressesOf(node string, services []*corev1.Service, nodes []*corev1.Node, 
 	return slices.Compact(own)
 }
 
-// ingressAddresses are the IPv4 addresses in a Service's status that are to be delivered to nodes as they are.
-func ingressAddresses(service *corev1.Service) []netip.Addr {
+func local(service *corev1.Service) bool {
+	return service.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal
+}
+
+// addressesOfAll are the load balancer addresses that some node is to answer for.
+func addressesOfAll(services []*corev1.Service, nodes []*corev1.Node) []netip.Addr {
+	kernels := kernelAddresses(nodes)
+	var all []netip.Addr
+	for _, service := range services {
+		all = append(all, ingressAddresses(service, kernels)...)
+	}
+	return all
+}
+
+// kernelAddresses are the nodes' own addresses: their kernels answer for them, also where they are a load balancer's.
+func kernelAddresses(nodes []*corev1.Node) map[netip.Addr]bool {
+	kernels := map[netip.Addr]bool{}
+	for _, node := range nodes {
+		for _, candidate := range node.Status.Addresses {
+			if address, err := netip.ParseAddr(candidate.Address); err == nil {
+				kernels[address] = true
+			}
+		}
+	}
+	return kernels
+}
+
+// ingressAddresses are the IPv4 addresses in a Service's status that are to be delivered to nodes as they are, but those that
+// the kernel of a node answers for.
+func ingressAddresses(service *corev1.Service, kernels map[netip.Addr]bool) []netip.Addr {
 	if service.Spec.Type != corev1.ServiceTypeLoadBalancer {
 		return nil
 	}
@@ -59,14 +91,14 @@ func ingressAddresses(service *corev1.Service) []netip.Addr {
 	for _, ingress := range service.Status.LoadBalancer.Ingress {
 		address, err := netip.ParseAddr(ingress.IP)
 		proxied := ingress.IPMode != nil && *ingress.IPMode == corev1.LoadBalancerIPModeProxy
-		if err == nil && address.Is4() && !proxied {
+		if err == nil && address.Is4() && !proxied && !kernels[address] {
 			addresses = append(addresses, address)
 		}
 	}
 	return addresses
 }
 
-// ableNodes are the names of the Ready nodes that are not kept away from load balancers by label.
+// ableNodes are the names of the Ready nodes that are not kept away from load balancers by label, sorted.
 func ableNodes(nodes []*corev1.Node) []string {
 	var names []string
 	for _, node := range nodes {
@@ -78,6 +110,7 @@ func ableNodes(nodes []*corev1.Node) []string {
 			names = append(names, node.Name)
 		}
 	}
+	slices.Sort(names)
 	return names
 }
 

@@ -60,6 +60,8 @@ func TestAnnouncerIsOneOfTheNodes(t *testing.T) {
 func TestAddressesOf(t *testing.T) {
 	ready, unready := node("node-1", corev1.ConditionTrue, nil), node("node-2", corev1.ConditionUnknown, nil)
 	excluded := node("node-3", corev1.ConditionTrue, map[string]string{corev1.LabelNodeExcludeBalancers: ""})
+	ready.Status.Addresses = []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: "192.168.1.2"}}
+	nodes := []*corev1.Node{ready, unready, excluded}
 	local := balanced("local", "192.168.1.201")
 	local.Spec.ExternalTrafficPolicy = corev1.ServiceExternalTrafficPolicyLocal
 	formerly := balanced("formerly", "192.168.1.202")
@@ -72,6 +74,7 @@ func TestAddressesOf(t *testing.T) {
 		want      string
 	}{
 		"the only able node":                {service: balanced("web", "192.168.1.200"), want: "[192.168.1.200]"},
+		"a node's own":                      {service: balanced("web", "192.168.1.2"), want: "[]"},
 		"pending":                           {service: balanced("web", ""), want: "[]"},
 		"of another type by now":            {service: formerly, want: "[]"},
 		"handled by the load balancer":      {service: proxied, want: "[]"},
@@ -89,7 +92,7 @@ func TestAddressesOf(t *testing.T) {
 				}
 				return []*discoveryv1.EndpointSlice{slice}
 			}
-			own := addressesOf("node-1", []*corev1.Service{test.service}, []*corev1.Node{ready, unready, excluded}, slicesOf)
+			own := addressesOf("node-1", []*corev1.Service{test.service}, nodes, ableNodes(nodes), slicesOf)
 			if got := fmt.Sprint(own); got != test.want {
 				t.Errorf("got %s, want %s", got, test.want)
 			}

@@ -27,6 +27,7 @@ var errInterfaceGone = errors.New("the network interface is gone")
 // responder answers ARP requests for a set of addresses on one interface. Its methods may be called concurrently.
 type responder struct {
 	namespace string // path
+	name      string // of the interface
 	index     int    // of the interface
 	hardware  net.HardwareAddr
 	socket    *os.File
@@ -39,14 +40,14 @@ type responder struct {
 
 // newResponder opens a socket on the interface of the network namespace at path ("" is the own one). serve is to be called.
 func newResponder(path, interfaceName string) (*responder, error) {
-	r := &responder{namespace: path, closed: make(chan struct{}), addresses: map[netip.Addr]bool{}}
+	r := &responder{namespace: path, name: interfaceName, closed: make(chan struct{}), addresses: map[netip.Addr]bool{}}
 	err := netns.Do(path, func() error {
 		link, err := net.InterfaceByName(interfaceName)
 		if err != nil {
 			return fmt.Errorf("find interface %s: %w", interfaceName, err)
 		}
 		r.index, r.hardware = link.Index, link.HardwareAddr
-		r.socket, err = openSocket(link.Index)
+		r.socket, err = openSocket(link.Index, etherTypeARP)
 		return err
 	})
 	if err != nil {
@@ -59,9 +60,9 @@ func newResponder(path, interfaceName string) (*responder, error) {
 	return r, nil
 }
 
-// openSocket opens a packet socket for the ARP frames of one interface.
-func openSocket(index int) (*os.File, error) {
-	const protocol = etherTypeARP>>8 | etherTypeARP&0xff<<8 // in network byte order
+// openSocket opens a packet socket for one interface's incoming frames of an EtherType.
+func openSocket(index int, etherType uint16) (*os.File, error) {
+	protocol := etherType>>8 | etherType<<8 // in network byte order
 	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		return nil, fmt.Errorf("open packet socket: %w", err)
@@ -71,7 +72,7 @@ func openSocket(index int) (*os.File, error) {
 		unix.Close(fd)
 		return nil, fmt.Errorf("bind packet socket: %w", err)
 	}
-	return os.NewFile(uintptr(fd), "arp"), nil
+	return os.NewFile(uintptr(fd), fmt.Sprintf("packets %#04x", etherType)), nil
 }
 
 // serve answers until the responder is closed, and returns nil then. errInterfaceGone is returned when the interface was deleted.
@@ -152,16 +153,29 @@ func (r *responder) announce(addresses []netip.Addr) (added, removed []netip.Add
 	}
 	r.addresses = wanted
 	if len(added) > 0 {
-		if r.repeat != nil {
-			r.repeat.Stop()
-		}
-		r.repeat = time.AfterFunc(repeatAfter, r.announceAll)
+		r.repeatLater()
 	}
 	r.mu.Unlock()
 	for _, address := range added {
 		r.send(gratuitous(address, r.hardware))
 	}
 	return added, removed
+}
+
+// insist announces all addresses again: another node may have answered for them.
+func (r *responder) insist() {
+	r.announceAll()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.repeatLater()
+}
+
+// repeatLater is called with the lock held.
+func (r *responder) repeatLater() {
+	if r.repeat != nil {
+		r.repeat.Stop()
+	}
+	r.repeat = time.AfterFunc(repeatAfter, r.announceAll)
 }
 
 func (r *responder) announceAll() {

@@ -80,7 +80,7 @@ func (s station) socket(t *testing.T) *os.File {
 		if err != nil {
 			return err
 		}
-		socket, err = openSocket(link.Index)
+		socket, err = openSocket(link.Index, etherTypeARP)
 		return err
 	})
 	if err != nil {
@@ -115,7 +115,7 @@ func TestNetnsRunAnswersForItsAddresses(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() {
-		done <- run(ctx, Config{NodeName: "node-1", Interface: "eth0", Namespace: server.path}, api)
+		done <- run(ctx, Config{NodeName: "node-1", Interface: "eth0", Namespace: server.path}, identityOfNode(t, "node-1"), api)
 	}()
 	announced := next(t, socket, vip)
 	if announced.target != vip || announced.operation != operationRequest || announced.senderHardware.String() != server.hardware.String() {
@@ -208,7 +208,7 @@ func TestNetnsInterfaceGoesDownAndAway(t *testing.T) {
 	api := fake.NewClientset(node("node-1", corev1.ConditionTrue, nil), balanced("web", vip.String()))
 	done := make(chan error, 1)
 	go func() {
-		done <- run(t.Context(), Config{NodeName: "node-1", Interface: "eth0", Namespace: server.path}, api)
+		done <- run(t.Context(), Config{NodeName: "node-1", Interface: "eth0", Namespace: server.path}, identityOfNode(t, "node-1"), api)
 	}()
 	next(t, socket, vip)
 	change := func(path string, change func(netlink.Link) error) {

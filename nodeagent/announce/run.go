@@ -26,7 +26,8 @@ type Config struct {
 }
 
 // Run answers for this node's share of the load balancer addresses until ctx is done, and returns nil then. It is an error
-// if there is no such interface, if it is deleted, or if packet sockets are not allowed.
+// if there is no such interface, if it is deleted, if packet sockets are not allowed, or if RestConfig has no client certificate
+// with an ECDSA key: heartbeats are signed with it.
 func Run(ctx context.Context, config Config) error {
 	restConfig := rest.CopyConfig(config.RestConfig)
 	restConfig.ContentType = runtime.ContentTypeProtobuf
@@ -35,32 +36,30 @@ func Run(ctx context.Context, config Config) error {
 	if err != nil {
 		return fmt.Errorf("connect to the API server: %w", err)
 	}
-	return run(ctx, config, client)
+	identity, err := identityOf(restConfig)
+	if err != nil {
+		return fmt.Errorf("announce load balancer addresses: %w", err)
+	}
+	return run(ctx, config, identity, client)
 }
 
-func run(ctx context.Context, config Config, client kubernetes.Interface) error {
+func run(ctx context.Context, config Config, identity identity, client kubernetes.Interface) error {
 	responder, err := newResponder(config.Namespace, config.Interface)
 	if err != nil {
 		return fmt.Errorf("answer ARP: %w", err)
 	}
-	served := make(chan error, 1)
-	go func() { served <- responder.serve() }() // ends with close
+	herald, err := newHerald(identity, responder)
+	if err != nil {
+		responder.close()
+		return fmt.Errorf("hear other nodes: %w", err)
+	}
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
-	w := newWatch(watching, client)
-	for {
-		select {
-		case <-ctx.Done():
-			responder.close()
-			<-served
-			return nil
-		case err := <-served:
-			responder.close()
-			return err
-		case <-w.changed:
-			w.update(config.NodeName, responder)
-		}
+	s := &speaker{
+		node: config.NodeName, watch: newWatch(watching, client), responder: responder, herald: herald,
+		liveness: liveness{node: config.NodeName},
 	}
+	return s.run(ctx)
 }
 
 // byService finds the EndpointSlices of NAMESPACE/NAME.
@@ -75,7 +74,7 @@ type watch struct {
 // newWatch starts to watch, until ctx is done.
 func newWatch(ctx context.Context, client kubernetes.Interface) *watch {
 	w := &watch{changed: make(chan struct{}, 1)}
-	options := mirror.Options{Transform: essence, Changed: func(any) { w.wake() }}
+	options := mirror.Options{Transform: essence, Changed: w.noteChange}
 	w.services = mirror.New(client, client.CoreV1().Services(metav1.NamespaceAll), &corev1.Service{}, options)
 	w.nodes = mirror.New(client, client.CoreV1().Nodes(), &corev1.Node{}, options)
 	options.Indexers = cache.Indexers{byService: serviceIndex}
@@ -102,19 +101,30 @@ func (w *watch) wake() {
 	}
 }
 
-// update announces this node's addresses as things stand. It does nothing before all of them are known: with half of the
-// nodes seen, a wrong one would answer.
-func (w *watch) update(node string, responder *responder) {
-	for _, mirror := range w.mirrors() {
-		if !mirror.HasSynced() {
+// noteChange wakes for what may change who answers: most Services and their EndpointSlices cannot.
+func (w *watch) noteChange(changed any) {
+	switch object := changed.(type) {
+	case *corev1.Service:
+		if object.Spec.Type != corev1.ServiceTypeLoadBalancer {
+			return
+		}
+	case *discoveryv1.EndpointSlice:
+		service, exists, err := w.services.Objects().GetByKey(object.Namespace + "/" + object.Labels[discoveryv1.LabelServiceName])
+		if err == nil && (!exists || !local(service.(*corev1.Service))) {
 			return
 		}
 	}
-	services, nodes := objects[*corev1.Service](w.services), objects[*corev1.Node](w.nodes)
-	added, removed := responder.announce(addressesOf(node, services, nodes, w.slicesOf))
-	if len(added)+len(removed) > 0 {
-		slog.Info("load balancer addresses of this node changed", "added", added, "removed", removed)
+	w.wake()
+}
+
+// synced says whether all that there was at the start is known.
+func (w *watch) synced() bool {
+	for _, mirror := range w.mirrors() {
+		if !mirror.HasSynced() {
+			return false
+		}
 	}
+	return true
 }
 
 // objects are all that a mirror holds.
@@ -151,17 +161,17 @@ func essence(obj any) (any, error) {
 	switch object := obj.(type) {
 	case *corev1.Service:
 		return &corev1.Service{
-			ObjectMeta: identity(object.ObjectMeta, nil),
+			ObjectMeta: identifying(object.ObjectMeta, nil),
 			Spec:       corev1.ServiceSpec{Type: object.Spec.Type, ExternalTrafficPolicy: object.Spec.ExternalTrafficPolicy},
 			Status:     corev1.ServiceStatus{LoadBalancer: object.Status.LoadBalancer},
 		}, nil
 	case *corev1.Node:
 		return &corev1.Node{
-			ObjectMeta: identity(object.ObjectMeta, object.Labels),
-			Status:     corev1.NodeStatus{Conditions: object.Status.Conditions},
+			ObjectMeta: identifying(object.ObjectMeta, object.Labels),
+			Status:     corev1.NodeStatus{Conditions: object.Status.Conditions, Addresses: object.Status.Addresses},
 		}, nil
 	case *discoveryv1.EndpointSlice:
-		reduced := &discoveryv1.EndpointSlice{ObjectMeta: identity(object.ObjectMeta, object.Labels)}
+		reduced := &discoveryv1.EndpointSlice{ObjectMeta: identifying(object.ObjectMeta, object.Labels)}
 		for _, endpoint := range object.Endpoints {
 			reduced.Endpoints = append(reduced.Endpoints, discoveryv1.Endpoint{NodeName: endpoint.NodeName, Conditions: endpoint.Conditions})
 		}
@@ -170,6 +180,6 @@ func essence(obj any) (any, error) {
 	return obj, nil
 }
 
-func identity(meta metav1.ObjectMeta, labels map[string]string) metav1.ObjectMeta {
+func identifying(meta metav1.ObjectMeta, labels map[string]string) metav1.ObjectMeta {
 	return metav1.ObjectMeta{Namespace: meta.Namespace, Name: meta.Name, UID: meta.UID, ResourceVersion: meta.ResourceVersion, Labels: labels}
 }
