@@ -67,6 +67,11 @@ bench: build images ## measure what the documentation claims
 	go build -o bin/bench ./examples/bench
 	$(SUDO) bin/bench
 
+.PHONY: bench-proxy
+bench-proxy: deps build ## measure the Service proxy in every mode; BENCH_PROXY='-modes nftables -services 100,1000' for a part of it
+	go build -o bin/bench-proxy ./examples/bench-proxy
+	$(SUDO) bin/bench-proxy $(BENCH_PROXY)
+
 .PHONY: lint
 lint: ## formatting, vet and staticcheck
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not formatted by gofmt: $$unformatted"; exit 1; fi

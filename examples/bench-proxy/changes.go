@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"time"
@@ -9,8 +10,12 @@ import (
 	"github.com/kubelite/kubelite/internal/netns"
 )
 
-// probeTimeout is how long a probe waits for an answer that no rule leads to; then it asks again.
-const probeTimeout = 20 * time.Millisecond
+// A connection takes about 0.1 ms. openTimeout is how long a probe waits for one that may not be possible yet, before it
+// tries again; goneTimeout is after how long one counts as no longer possible.
+const (
+	openTimeout = 2 * time.Millisecond
+	goneTimeout = 50 * time.Millisecond
+)
 
 // seenLimit is how long a change may take before the benchmark gives up.
 const seenLimit = 2 * time.Minute
@@ -32,7 +37,9 @@ func (b *bench) measureChanges(ctx context.Context, p *proxy, services int) ([]*
 		addresses[i%endpointsPerService] = endpointAddress(number, endpointsPerService)
 		if err := b.measure(ctx, p, replaced,
 			func() error { return b.load.updateSlice(ctx, number, addresses) },
-			func() bool { return answeredBy(b.load.services[number], endpointAddress(number, endpointsPerService)) }); err != nil {
+			func() (time.Time, bool) {
+				return answeredBy(b.load.services[number], endpointAddress(number, endpointsPerService))
+			}); err != nil {
 			return nil, err
 		}
 		if err := b.quietly(ctx, p, func() error { return b.load.updateSlice(ctx, number, endpointsOf(number)) }); err != nil {
@@ -48,12 +55,12 @@ func (b *bench) measureChanges(ctx context.Context, p *proxy, services int) ([]*
 		var address netip.AddrPort
 		if err := b.measure(ctx, p, added,
 			func() (err error) { address, err = b.load.createService(ctx, number); return err },
-			func() bool { _, err := answerer(address, probeTimeout); return err == nil }); err != nil {
+			func() (time.Time, bool) { return open(address) }); err != nil {
 			return nil, err
 		}
 		if err := b.measure(ctx, p, removed,
 			func() error { return b.load.deleteService(ctx, number) },
-			func() bool { _, err := answerer(address, probeTimeout); return err != nil }); err != nil {
+			func() (time.Time, bool) { return gone(address) }); err != nil {
 			return nil, err
 		}
 		if err := b.load.deleteSlice(ctx, number); err != nil {
@@ -64,7 +71,7 @@ func (b *bench) measureChanges(ctx context.Context, p *proxy, services int) ([]*
 }
 
 // measure makes one change and waits until the client sees it and the proxy has counted it.
-func (b *bench) measure(ctx context.Context, p *proxy, c *change, call func() error, visible func() bool) error {
+func (b *bench) measure(ctx context.Context, p *proxy, c *change, call func() error, visible probe) error {
 	before, err := p.histogram(ctx, syncDuration)
 	if err != nil {
 		return err
@@ -74,12 +81,11 @@ func (b *bench) measure(ctx context.Context, p *proxy, c *change, call func() er
 	}
 	answered := time.Now()
 	err = netns.Do(p.node.client, func() error {
-		for !visible() {
-			if time.Since(answered) > seenLimit {
-				return fmt.Errorf("%s: not seen after %s: %s", c.what, seenLimit, p.lastLines())
-			}
+		at, err := visible.until(ctx)
+		if err != nil {
+			return fmt.Errorf("%s: %w: %s", c.what, err, p.lastLines())
 		}
-		c.seen.since(answered)
+		c.seen.add(max(0, at.Sub(answered)))
 		return nil
 	})
 	if err != nil {
@@ -103,8 +109,41 @@ func (b *bench) quietly(ctx context.Context, p *proxy, call func() error) error 
 	return err
 }
 
-// answeredBy says whether one of the next connections reaches the endpoint.
-func answeredBy(service netip.AddrPort, endpoint netip.Addr) bool {
-	answered, err := answerer(service, probeTimeout)
-	return err == nil && answered == endpoint
+// probe looks once whether a change is in force, and since when at the latest.
+type probe func() (time.Time, bool)
+
+// until probes again and again, for as long as seenLimit.
+func (p probe) until(ctx context.Context) (time.Time, error) {
+	for started := time.Now(); time.Since(started) < seenLimit && ctx.Err() == nil; {
+		if at, ok := p(); ok {
+			return at, nil
+		}
+	}
+	return time.Time{}, errors.Join(ctx.Err(), fmt.Errorf("not seen within %s", seenLimit))
+}
+
+// open says whether a connection is possible, and when it was there.
+func open(service netip.AddrPort) (time.Time, bool) {
+	fd, err := connect(service, openTimeout)
+	if err != nil {
+		return time.Time{}, false
+	}
+	now := time.Now()
+	return now, reset(fd) == nil
+}
+
+// gone says whether a connection is no longer possible, and when it was tried.
+func gone(service netip.AddrPort) (time.Time, bool) {
+	now := time.Now()
+	fd, err := connect(service, goneTimeout)
+	if err != nil {
+		return now, true
+	}
+	return now, reset(fd) != nil
+}
+
+// answeredBy says whether one of the next connections reached the endpoint, and when.
+func answeredBy(service netip.AddrPort, endpoint netip.Addr) (time.Time, bool) {
+	answered, err := answerer(service, goneTimeout)
+	return time.Now(), err == nil && answered == endpoint
 }

@@ -34,7 +34,8 @@ type lab struct {
 
 // node is a namespace for a proxy, and one for a client whose packets go through it, as a Pod's do.
 type node struct {
-	name, path, client string
+	name, address string
+	path, client  string // of the namespaces
 }
 
 func namespace(name string) string { return fmt.Sprintf("kubelite-bench-%d-%s", os.Getpid(), name) }
@@ -47,10 +48,12 @@ func newLab() (l *lab, err error) {
 	if l.pods, err = netns.New(namespace("endpoints")); err != nil {
 		return nil, errors.Join(err, l.close())
 	}
-	err = l.ip("server", "link set lo up", "link add br0 type bridge", "address add 192.168.1.1/24 dev br0", "link set br0 up",
-		"link add endpoints type veth peer name eth0 netns "+namespace("endpoints"), "link set endpoints master br0 up")
+	err = setUp("server", "link set lo up", "link add br0 type bridge", "address add 192.168.1.1/24 dev br0", "link set br0 up",
+		"link add endpoints type veth peer name eth0 netns "+namespace("endpoints"), "link set endpoints master br0 up",
+		// What no rule of a node has led elsewhere is refused here at once, so that a probe does not wait.
+		"route add local "+serviceNetwork+" dev lo", "route add 10.64.1.0/24 via 192.168.1.2", "route add 10.64.2.0/24 via 192.168.1.3")
 	if err == nil {
-		err = l.ip("endpoints", "link set lo up", "address add "+servingPods+"/24 dev eth0", "link set eth0 up",
+		err = setUp("endpoints", "link set lo up", "address add "+servingPods+"/24 dev eth0", "link set eth0 up",
 			"route add local "+endpoints+" dev lo", "route add 10.64.1.0/24 via 192.168.1.2", "route add 10.64.2.0/24 via 192.168.1.3")
 	}
 	if err != nil {
@@ -66,24 +69,23 @@ func (l *lab) close() error {
 // addNode adds node number 1 or 2.
 func (l *lab) addNode(number int) (n *node, err error) {
 	name := fmt.Sprintf("node-%d", number)
-	n = &node{name: name}
+	n = &node{name: name, address: fmt.Sprintf("192.168.1.%d", 1+number)}
 	if n.path, err = netns.New(namespace(name)); err != nil {
 		return nil, err
 	}
 	if n.client, err = netns.New(namespace(name + "-client")); err != nil {
 		return nil, errors.Join(err, n.close())
 	}
-	err = l.ip("server", "link add "+name+" type veth peer name eth0 netns "+namespace(name), "link set "+name+" master br0 up")
+	err = setUp("server", "link add "+name+" type veth peer name eth0 netns "+namespace(name), "link set "+name+" master br0 up")
 	if err == nil {
-		err = l.ip(name, "link set lo up", fmt.Sprintf("address add 192.168.1.%d/24 dev eth0", 1+number), "link set eth0 up",
+		err = setUp(name, "link set lo up", "address add "+n.address+"/24 dev eth0", "link set eth0 up",
 			"link add client type veth peer name eth0 netns "+namespace(name+"-client"),
 			fmt.Sprintf("address add 10.64.%d.1/24 dev client", number), "link set client up",
 			"route add "+endpoints+" via "+servingPods,
-			// What no rule has led elsewhere is refused at once, so that a probe does not wait.
-			"route add unreachable "+serviceNetwork, "route add default via "+serverAddress)
+			"route add default via "+serverAddress)
 	}
 	if err == nil {
-		err = l.ip(name+"-client", "link set lo up", fmt.Sprintf("address add 10.64.%d.2/24 dev eth0", number), "link set eth0 up",
+		err = setUp(name+"-client", "link set lo up", fmt.Sprintf("address add 10.64.%d.2/24 dev eth0", number), "link set eth0 up",
 			fmt.Sprintf("route add default via 10.64.%d.1", number))
 	}
 	if err == nil {
@@ -95,8 +97,9 @@ func (l *lab) addNode(number int) (n *node, err error) {
 	return n, nil
 }
 
+// close removes the node. Its link is deleted by name: the kernel takes its time with namespaces, and the next node has the same.
 func (n *node) close() error {
-	return errors.Join(netns.Delete(namespace(n.name+"-client")), netns.Delete(namespace(n.name)))
+	return errors.Join(setUp("server", "link delete "+n.name), netns.Delete(namespace(n.name+"-client")), netns.Delete(namespace(n.name)))
 }
 
 // allowProbes lets the calling thread's namespace forward, and refuse as often as a prober asks.
@@ -110,7 +113,8 @@ func allowProbes() error {
 	return nil
 }
 
-func (l *lab) ip(name string, commands ...string) error {
+// setUp runs commands of ip in the namespace.
+func setUp(name string, commands ...string) error {
 	cmd := exec.Command("ip", "-n", namespace(name), "-batch", "-")
 	cmd.Stdin = strings.NewReader(strings.Join(commands, "\n") + "\n")
 	if output, err := cmd.CombinedOutput(); err != nil {

@@ -12,27 +12,45 @@ import (
 var errNoAnswer = errors.New("no answer")
 
 // connect opens a TCP connection from the calling thread's network namespace with plain system calls: nothing of Go's runtime
-// is measured. The caller hands the socket to reset.
+// is measured. The caller hands the socket to reset. Reading from it waits as long as timeout says, too.
+//
+// What is refused with an ICMP message may look like no answer: on a veth pair it arrives while the socket is still sending.
 func connect(to netip.AddrPort, timeout time.Duration) (fd int, err error) {
-	fd, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	fd, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		return -1, err
 	}
-	limit := unix.NsecToTimeval(timeout.Nanoseconds())
-	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &limit); err != nil {
-		return -1, errors.Join(err, unix.Close(fd))
-	}
-	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &limit); err != nil {
-		return -1, errors.Join(err, unix.Close(fd))
-	}
 	err = unix.Connect(fd, &unix.SockaddrInet4{Addr: to.Addr().As4(), Port: int(to.Port())})
 	if errors.Is(err, unix.EINPROGRESS) {
-		err = errNoAnswer
+		err = finishConnect(fd, timeout)
+	}
+	limit := unix.NsecToTimeval(timeout.Nanoseconds())
+	if err == nil {
+		err = unix.SetNonblock(fd, false)
+	}
+	if err == nil {
+		err = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &limit)
 	}
 	if err != nil {
 		return -1, errors.Join(err, unix.Close(fd))
 	}
 	return fd, nil
+}
+
+func finishConnect(fd int, timeout time.Duration) error {
+	limit := unix.NsecToTimespec(timeout.Nanoseconds())
+	n, err := unix.Ppoll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, &limit, nil)
+	if err != nil {
+		return err
+	}
+	if n == 0 {
+		return errNoAnswer
+	}
+	status, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
+	if err == nil && status != 0 {
+		err = unix.Errno(status)
+	}
+	return err
 }
 
 // reset closes the connection so that neither side remembers it.

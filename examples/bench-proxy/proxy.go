@@ -56,7 +56,7 @@ func (b *bench) startProxy(ctx context.Context, n *node, v variant) (*proxy, err
 		return nil, err
 	}
 	defer log.Close()
-	p.cmd = exec.CommandContext(ctx, b.options.kubelite, "service-proxy", "--kubeconfig", b.kubeconfig(), "--hostname-override", n.name,
+	p.cmd = exec.CommandContext(ctx, b.options.kubelite, "service-proxy", "--kubeconfig", b.kubeconfig(), "--hostname-override", n.name, "--bind-address", n.address,
 		"--proxy-mode", v.mode, "--cluster-cidr", podNetwork, "--metrics-bind-address", metricsAddress, "--healthz-bind-address", "127.0.0.1:10256")
 	p.cmd.Stdout, p.cmd.Stderr, p.cmd.Env = log, log, os.Environ()
 	if v.legacy {
@@ -212,14 +212,11 @@ func (p *proxy) cpu() (time.Duration, error) {
 
 // firstSeen waits until the node's client gets an answer through the Service, and returns the time since the process was
 // started.
-func (p *proxy) firstSeen(service netip.AddrPort) (time.Duration, error) {
-	err := netns.Do(p.node.client, func() error {
-		for {
-			_, err := answerer(service, probeTimeout)
-			if err == nil || time.Since(p.started) > seenLimit {
-				return err
-			}
-		}
+func (p *proxy) firstSeen(ctx context.Context, service netip.AddrPort) (time.Duration, error) {
+	at := time.Time{}
+	err := netns.Do(p.node.client, func() (err error) {
+		at, err = probe(func() (time.Time, bool) { return open(service) }).until(ctx)
+		return err
 	})
-	return time.Since(p.started), err
+	return at.Sub(p.started), err
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/kubelite/kubelite/internal/netns"
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -18,7 +19,7 @@ type readiness struct{ ready, gone sample }
 
 // measureReadiness makes one Pod Ready and deletes it, again and again, on two nodes whose proxies serve all Services. The
 // server's EndpointSlice controller is on the way. There is no kubelet: the benchmark writes the Pod's status itself.
-func (b *bench) measureReadiness(ctx context.Context, v variant, services int) (r *readiness, err error) {
+func (b *bench) measureReadiness(ctx context.Context, v variant) (r *readiness, err error) {
 	var nodes []*node
 	for number := range 2 {
 		n, err := b.lab.addNode(1 + number)
@@ -49,7 +50,14 @@ func (b *bench) measureReadiness(ctx context.Context, v variant, services int) (
 		return nil, err
 	}
 	r = &readiness{}
+	heartbeat := time.Time{}
 	for range b.options.pods {
+		if time.Since(heartbeat) > heartbeatInterval {
+			if err := b.beat(ctx); err != nil {
+				return nil, err
+			}
+			heartbeat = time.Now()
+		}
 		if err := b.readyAndGone(ctx, nodes, name, netip.AddrPortFrom(address, endpointPort), r); err != nil {
 			return nil, err
 		}
@@ -57,26 +65,49 @@ func (b *bench) measureReadiness(ctx context.Context, v variant, services int) (
 	return r, b.load.client.CoreV1().Services(namespaceOfAll).Delete(ctx, name, metav1.DeleteOptions{})
 }
 
+// podsNode is the Node of the Pods: it exists in the API only.
+const podsNode = "bench-pods"
+
+// heartbeatInterval is far below the 40 s after which a Node is taken for dead.
+const heartbeatInterval = 10 * time.Second
+
+// beat makes the Pods' Node be there and Ready.
+func (b *bench) beat(ctx context.Context) error {
+	nodes := b.load.client.CoreV1().Nodes()
+	n, err := nodes.Get(ctx, podsNode, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		n, err = nodes.Create(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: podsNode}}, metav1.CreateOptions{})
+	}
+	if err == nil {
+		now := metav1.Now()
+		n.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue, LastHeartbeatTime: now, LastTransitionTime: now}}
+		_, err = nodes.UpdateStatus(ctx, n, metav1.UpdateOptions{})
+	}
+	if err != nil {
+		return fmt.Errorf("make a Ready Node: %w", err)
+	}
+	return nil
+}
+
 func (b *bench) readyAndGone(ctx context.Context, nodes []*node, name string, service netip.AddrPort, r *readiness) error {
 	pods := b.load.client.CoreV1().Pods(namespaceOfAll)
 	pod, err := pods.Create(ctx, &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"app": name}},
-		Spec: corev1.PodSpec{SchedulerName: "bench-proxy", // none: it stays where it is
-			Containers: []corev1.Container{{Name: "none", Image: "none"}}},
+		Spec:       corev1.PodSpec{NodeName: podsNode, Containers: []corev1.Container{{Name: "none", Image: "none"}}},
 	}, metav1.CreateOptions{})
 	if err != nil {
 		return fmt.Errorf("create Pod: %w", err)
 	}
 	pod.Status = corev1.PodStatus{Phase: corev1.PodRunning, PodIP: "10.80.0.1", PodIPs: []corev1.PodIP{{IP: "10.80.0.1"}},
 		Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}}
-	err = untilAll(nodes, &r.ready, func() error { _, err := pods.UpdateStatus(ctx, pod, metav1.UpdateOptions{}); return err },
-		func() bool { _, err := answerer(service, probeTimeout); return err == nil })
+	err = untilAll(ctx, nodes, &r.ready, func() error { _, err := pods.UpdateStatus(ctx, pod, metav1.UpdateOptions{}); return err },
+		func() (time.Time, bool) { return open(service) })
 	if err != nil {
 		return fmt.Errorf("wait for a Ready Pod: %w", err)
 	}
 	now := int64(0)
-	err = untilAll(nodes, &r.gone, func() error { return pods.Delete(ctx, name, metav1.DeleteOptions{GracePeriodSeconds: &now}) },
-		func() bool { _, err := answerer(service, probeTimeout); return err != nil })
+	err = untilAll(ctx, nodes, &r.gone, func() error { return pods.Delete(ctx, name, metav1.DeleteOptions{GracePeriodSeconds: &now}) },
+		func() (time.Time, bool) { return gone(service) })
 	if err != nil {
 		return fmt.Errorf("wait for a deleted Pod: %w", err)
 	}
@@ -85,24 +116,22 @@ func (b *bench) readyAndGone(ctx context.Context, nodes []*node, name string, se
 
 // untilAll makes a call, and adds the time from its answer until the clients of all nodes see its effect: 0 if they see it
 // before the answer.
-func untilAll(nodes []*node, s *sample, call func() error, visible func() bool) error {
-	var group errgroup.Group
+func untilAll(ctx context.Context, nodes []*node, s *sample, call func() error, visible probe) error {
+	group, probing := errgroup.WithContext(ctx)
 	seen := make([]time.Time, len(nodes))
 	for i, n := range nodes {
 		group.Go(func() error {
-			return netns.Do(n.client, func() error {
-				for started := time.Now(); !visible(); {
-					if time.Since(started) > seenLimit {
-						return errNoAnswer
-					}
-				}
-				seen[i] = time.Now()
-				return nil
+			return netns.Do(n.client, func() (err error) {
+				seen[i], err = visible.until(probing)
+				return err
 			})
 		})
 	}
 	err := call()
 	answered := time.Now()
+	if err != nil {
+		group.Go(func() error { return err }) // ends the probes
+	}
 	if err := errors.Join(err, group.Wait()); err != nil {
 		return err
 	}

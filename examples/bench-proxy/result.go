@@ -38,7 +38,7 @@ func (b *bench) measureVariant(ctx context.Context, v variant, services int) (r 
 		return nil, err
 	}
 	if services == readinessServices {
-		r.readiness, err = b.measureReadiness(ctx, v, services)
+		r.readiness, err = b.measureReadiness(ctx, v)
 	}
 	return r, err
 }
@@ -55,7 +55,7 @@ func (b *bench) measureNode(ctx context.Context, n *node, r *result) (err error)
 		return err
 	}
 	r.firstSync.add(time.Duration(first.sum * float64(time.Second)))
-	if r.firstSeen, err = p.firstSeen(last); err != nil {
+	if r.firstSeen, err = p.firstSeen(ctx, last); err != nil {
 		return err
 	}
 	if r.changes, err = b.measureChanges(ctx, p, r.services); err != nil {
@@ -99,7 +99,7 @@ func report(out io.Writer, results []*result) {
 		}
 		fmt.Fprintf(out, " %d MiB | %s | %s |\n", r.memory>>20, short(r.cpu), r.counts)
 	}
-	fmt.Fprint(out, "\n| mode | Services × 5 | connections a second | set-up p50 | set-up p99 | one stream |\n| --- | --- | --- | --- | --- | --- |\n")
+	fmt.Fprint(out, "\n| mode | Services × 5 | connections a second | set-up to the first byte p50 | p99 | one stream |\n| --- | --- | --- | --- | --- | --- |\n")
 	for _, r := range results {
 		fmt.Fprintf(out, "| %s | %d |", r.variant.name, r.services)
 		fmt.Fprintf(out, " %.0f (direct %.0f) |", r.through.rate, r.direct.rate)
