@@ -82,7 +82,7 @@ func (l *lab) waitForProxies(a *api, protocols []corev1.Protocol) {
 		for _, family := range families {
 			target := testCase{shape: last, family: family, client: client, way: clusterIP}.target(number)
 			l.eventually(client, func() error {
-				got, err := call(corev1.ProtocolTCP, target, impatience)
+				got, err := call(corev1.ProtocolTCP, target, patience)
 				if err == nil && got.outcome != answered {
 					err = fmt.Errorf("call %s from %s: %s", target, client, got)
 				}

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -32,16 +33,34 @@ var variants = []variant{
 // require skips what this kernel or machine cannot run, and says what is missing.
 func (v variant) require(t testing.TB) {
 	t.Helper()
+	if missing := v.missing(); missing != "" {
+		t.Skip(missing)
+	}
+}
+
+// missing says what this kernel or machine lacks for the variant; empty for nothing.
+func (v variant) missing() string {
 	if v.mode == proxy.IPVS {
 		if _, err := os.Stat("/proc/net/ip_vs"); err != nil {
-			t.Skip("the kernel module ip_vs is missing")
+			return "the kernel module ip_vs is missing"
 		}
 	}
 	if v.multi != "" {
 		if _, err := exec.LookPath(v.multi); err != nil {
-			t.Skipf("the program %s is missing", v.multi)
+			return "the program " + v.multi + " is missing"
 		}
 	}
+	return ""
+}
+
+// program is the path of a program as the variant's proxy finds it.
+func (v variant) program(t testing.TB, name string) string {
+	t.Helper()
+	folder, _, _ := strings.Cut(strings.TrimPrefix(v.environment(t), "PATH="), string(os.PathListSeparator))
+	if path := filepath.Join(folder, name); v.multi != "" {
+		return path
+	}
+	return name
 }
 
 // config is the proxy's, without what is a node's own.

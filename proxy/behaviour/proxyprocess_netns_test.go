@@ -10,7 +10,6 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -68,6 +67,7 @@ type proxyProcess struct {
 	input   io.WriteCloser
 	log     *logBuffer
 	ended   chan error
+	killed  bool
 }
 
 // startProxy starts the node's proxy. It ends with the test, if it was not stopped or killed before.
@@ -95,7 +95,7 @@ func (l *lab) startProxy(a *api, v variant, node place) *proxyProcess {
 	}
 	l.Cleanup(func() {
 		p.stop()
-		if l.Failed() {
+		if l.Failed() && !p.killed {
 			l.Logf("log of the %s proxy on %s:\n%s", v.name, node, p.log)
 		}
 	})
@@ -128,7 +128,7 @@ func (p *proxyProcess) kill() {
 		p.Fatalf("kill the proxy: %v\n%s", err, p.log)
 	}
 	<-p.ended
-	p.command = nil
+	p.command, p.killed = nil, true
 }
 
 // logBuffer collects what a process writes.
@@ -148,6 +148,3 @@ func (b *logBuffer) String() string {
 	defer b.mutex.Unlock()
 	return b.text.String()
 }
-
-// contains says whether the text was written.
-func (b *logBuffer) contains(text string) bool { return strings.Contains(b.String(), text) }
