@@ -99,7 +99,7 @@ func TestNetnsSavedRules(t *testing.T) {
 
 // sortedSave sorts tables and chains, which each variant prints in another order. A chain's rules stay in theirs.
 func sortedSave(saved string) string {
-	kernel, table := fakeKernel{ruleset{}}, ""
+	kernel, table := fakeKernel{rules: ruleset{}}, ""
 	for _, line := range strings.Split(saved, "\n") {
 		words := strings.SplitN(line, " ", 3)
 		switch {
@@ -308,7 +308,7 @@ func sorted(saved string) string {
 
 // A kubelet's KUBE-FIREWALL is not the proxy's to delete.
 func TestCleanupLeavesKubeletsChain(t *testing.T) {
-	kernel := &fakeKernel{fromScratch(t, nil)}
+	kernel := &fakeKernel{rules: fromScratch(t, nil)}
 	kernel.rules[chain{tableMangle, "KUBE-KUBELET-CANARY"}] = nil
 	for _, step := range removal(kernel.snapshot(), nftBounds) {
 		if err := kernel.restore(step.String()); err != nil {

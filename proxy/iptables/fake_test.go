@@ -8,10 +8,14 @@ import (
 
 // fakeKernel applies the input of iptables-restore --noflush as iptables does: a table at a time, all of it or nothing. A
 // rule may only lead to a chain that is there, and a chain can only be deleted when it is empty and nothing leads to it.
-type fakeKernel struct{ rules ruleset }
+type fakeKernel struct {
+	rules ruleset
+	// committed, where it is set, is called after each table.
+	committed func()
+}
 
 func newFakeKernel() *fakeKernel {
-	k := &fakeKernel{ruleset{}}
+	k := &fakeKernel{rules: ruleset{}}
 	for table, names := range map[string]string{tableFilter: "INPUT FORWARD OUTPUT", tableNAT: "PREROUTING INPUT OUTPUT POSTROUTING"} {
 		for _, name := range strings.Fields(names) {
 			k.rules[chain{table, name}] = nil
@@ -69,6 +73,9 @@ func (k *fakeKernel) restore(text string) error {
 				return err
 			}
 			k.rules = next
+			if k.committed != nil {
+				k.committed()
+			}
 		default:
 			return fmt.Errorf("unexpected %q", line)
 		}

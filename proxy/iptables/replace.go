@@ -81,7 +81,7 @@ func (r *replacer) writeShared(c chain) {
 	desired := r.state.texts(c, r.state.shared[c])
 	current, exists := r.kernel.rules[c]
 	switch {
-	case len(r.state.shared[c]) <= r.state.rewriteLimit:
+	case len(r.state.shared[c]) <= r.state.bounds.rewrite:
 		r.write(c, desired)
 	case len(current) == 0:
 		if !exists {

@@ -18,8 +18,6 @@ type state struct {
 	// shared is the rules in the chains that Services share, in the kernel's order, without layout.nodePorts.
 	shared map[chain][]sharedRule
 	bounds bounds
-	// rewriteLimit is the constant of that name, but in tests.
-	rewriteLimit int
 }
 
 // sharedRule is a rule of one Service in a chain that all Services share.
@@ -29,7 +27,7 @@ type sharedRule struct {
 }
 
 func newState(l layout, b bounds) state {
-	return state{layout: l, bounds: b, services: plan.Plan{}, shared: map[chain][]sharedRule{}, rewriteLimit: rewriteLimit}
+	return state{layout: l, bounds: b, services: plan.Plan{}, shared: map[chain][]sharedRule{}}
 }
 
 // update is a change of some Services that is not yet in the kernel.
@@ -58,7 +56,7 @@ func (s *state) update(next plan.Plan) update {
 			continue
 		}
 		filterGrows = filterGrows || c.table == tableFilter && len(added) > 0
-		if len(s.shared[c])+len(added)-len(removed) <= s.rewriteLimit {
+		if len(s.shared[c])+len(added)-len(removed) <= s.bounds.rewrite {
 			u.shared[c] = s.sorted(c, next, after[c])
 			u.step.write(c, s.texts(c, u.shared[c]))
 			continue
@@ -109,7 +107,7 @@ func (s *state) sorted(c chain, next plan.Plan, changed []sharedRule) []sharedRu
 			all[rule.owner] = append(all[rule.owner], rule)
 		}
 	}
-	if len(s.shared[c]) > s.rewriteLimit { // it was edited until now, and one Service's rules may be in any order
+	if len(s.shared[c]) > s.bounds.rewrite { // it was edited until now, and one Service's rules may be in any order
 		for name := range all {
 			own := map[chain][]sharedRule{}
 			s.layout.rules(s.services[name]).appendShared(own, name)

@@ -6,25 +6,24 @@ import (
 	"strings"
 )
 
-// rewriteLimit is the number of rules up to which a shared chain is written anew in its sorted order when a rule of it
-// changes. In longer ones rules are deleted and inserted one by one.
-const rewriteLimit = 200
-
 // bounds are how much one restore may hold.
 type bounds struct {
 	// services is how many Services' own chains.
 	services int
 	// edits is how many rules appended to, inserted into or deleted from a shared chain, and how many deleted chains.
 	edits int
+	// rewrite is the number of rules up to which a shared chain is written anew in its sorted order when a rule of it changes. In
+	// longer ones rules are deleted and inserted one by one.
+	rewrite int
 }
 
 // boundsOf knows that with nf_tables the work for one restore grows faster than its size: restoring 5,000 Services took 3.2 s with
 // 50 or 100 at a time, 3.8 s with 200, 4.6 s with 400, 96 s at once. With x_tables every restore writes the whole table anew.
 func boundsOf(t tool) bounds {
 	if t.nft {
-		return bounds{services: 100, edits: 1000}
+		return bounds{services: 100, edits: 1000, rewrite: 200}
 	}
-	return bounds{services: math.MaxInt32, edits: math.MaxInt32}
+	return bounds{services: math.MaxInt32, edits: math.MaxInt32, rewrite: 200}
 }
 
 // lines is about what that many Services of five endpoints each have.
