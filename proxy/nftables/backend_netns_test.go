@@ -3,6 +3,7 @@ package nftables
 import (
 	"context"
 	"fmt"
+	"os"
 	"os/exec"
 	"regexp"
 	"slices"
@@ -100,6 +101,7 @@ func TestNetnsListing(t *testing.T) {
 		golden  string
 	}{
 		{nodeOptions, readPlan(t, "testdata/services.yaml"), "testdata/services.nft"},
+		{nodeOptions, readPlan(t, "testdata/docs.yaml"), "testdata/docs.nft"},
 		{optionsIPv6, readPlan(t, "testdata/services6.yaml"), "testdata/services6.nft"},
 	} {
 		var listed string
@@ -117,6 +119,35 @@ func TestNetnsListing(t *testing.T) {
 		if listed != "" {
 			checkGolden(t, test.golden, inOrder(listed))
 		}
+	}
+}
+
+var nftBlock = regexp.MustCompile("(?s)```nft\n(.*?)```")
+
+// docs/nftables.md explains every line of what nft prints, and none that it does not.
+func TestDocumentedListing(t *testing.T) {
+	page, err := os.ReadFile("../../docs/nftables.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	printed, err := os.ReadFile("testdata/docs.nft")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var explained strings.Builder
+	for _, block := range nftBlock.FindAllStringSubmatch(string(page), -1) {
+		explained.WriteString(block[1])
+	}
+	lines := func(text string) []string {
+		all := strings.FieldsFunc(text, func(r rune) bool { return r == '\n' })
+		for i := range all {
+			all[i] = strings.TrimSpace(all[i])
+		}
+		slices.Sort(all)
+		return all
+	}
+	if actual, expected := lines(explained.String()), lines(string(printed)); !slices.Equal(actual, expected) {
+		t.Errorf("docs/nftables.md explains\n%s\nnft prints\n%s", strings.Join(actual, "\n"), strings.Join(expected, "\n"))
 	}
 }
 
