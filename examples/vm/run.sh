@@ -38,15 +38,18 @@ rm -rf $share
 mkdir -p $share/bin
 cp go.mod $share
 cp bin/kubelite bin/images.tar $share/bin
-echo "${KUBELITE_VM_PARTS:-cluster kernel lessons}" >$share/parts
+parts=${KUBELITE_VM_PARTS:-cluster kernel lessons}
+echo "$parts" >$share/parts
 go build -ldflags '-s -w' -o $share/bin/lesson ./examples/lesson
 go build -ldflags '-s -w' -o $share/bin/program ./nodeagent/runtime/testdata/program
 find examples -name '*.md' -o -name '*.yaml' -o -name '*.sh' | xargs cp --parents -t $share
-for package in $(find . -path ./bin -prune -o -name '*_netns_test.go' -printf '%P\n' | xargs -n1 dirname | sort -u) examples/faults; do
-	mkdir -p $share/$package
-	[ ! -d $package/testdata ] || cp -r $package/testdata $share/$package
-	go test -c -ldflags '-s -w' -o $share/$package/kernel.test ./$package
-done
+if [[ $parts == *kernel* ]]; then
+	for package in $(find . -path ./bin -prune -o -name '*_netns_test.go' -printf '%P\n' | xargs -n1 dirname | sort -u) examples/faults; do
+		mkdir -p $share/$package
+		[ ! -d $package/testdata ] || cp -r $package/testdata $share/$package
+		go test -c -ldflags '-s -w' -o $share/$package/kernel.test ./$package
+	done
+fi
 
 mkfs.ext4 -q -F -d $vm/root $vm/root.img 4G
 mkfs.ext4 -q -F -d $share $vm/kubelite.img 3G
