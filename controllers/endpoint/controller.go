@@ -35,7 +35,7 @@ type Controller struct {
 	client    kubernetes.Interface
 	recorder  record.EventRecorder
 	services  corelisters.ServiceLister
-	pods      corelisters.PodLister
+	index     *selection.Index
 	endpoints corelisters.EndpointsLister
 	triggers  *selection.TriggerTimes
 	synced    []cache.DoneChecker
@@ -45,18 +45,22 @@ type Controller struct {
 // New makes the controller over the factory's Services, Pods and Endpoints; recorder's source is "endpoint-controller".
 func New(client kubernetes.Interface, factory informers.SharedInformerFactory, recorder record.EventRecorder) (*Controller, error) {
 	core := factory.Core().V1()
+	index, err := selection.NewIndex(factory)
+	if err != nil {
+		return nil, err
+	}
 	c := &Controller{
 		client:    client,
 		recorder:  recorder,
 		services:  core.Services().Lister(),
-		pods:      core.Pods().Lister(),
+		index:     index,
 		endpoints: core.Endpoints().Lister(),
 		triggers:  selection.NewTriggerTimes(),
 	}
 	c.queue = reconcile.NewQueue("endpoint", c.sync)
 	for informer, handler := range map[cache.SharedIndexInformer]cache.ResourceEventHandler{
 		core.Services().Informer(): selection.ServiceHandler(c.queue.Add),
-		core.Pods().Informer():     selection.PodHandler(c.services, c.queue.Add),
+		core.Pods().Informer():     index.PodHandler(c.queue.Add),
 		core.Endpoints().Informer(): cache.ResourceEventHandlerFuncs{
 			DeleteFunc: func(obj any) { c.queue.Add(reconcile.ObjectKey(obj)) },
 		},
@@ -107,9 +111,9 @@ func (c *Controller) sync(ctx context.Context, key string) error {
 	if service.Spec.Selector == nil || service.Spec.Type == corev1.ServiceTypeExternalName {
 		return nil
 	}
-	pods, err := c.pods.Pods(namespace).List(labels.SelectorFromSet(service.Spec.Selector))
+	pods, err := c.index.PodsOf(service)
 	if err != nil {
-		return fmt.Errorf("list the Pods of Service %s: %w", key, err)
+		return err
 	}
 	current, err := c.endpoints.Endpoints(namespace).Get(name)
 	if apierrors.IsNotFound(err) {

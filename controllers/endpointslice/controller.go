@@ -23,7 +23,7 @@ const workers = 4
 // Controller keeps EndpointSlices equal to the Pods that Services select.
 type Controller struct {
 	services corelisters.ServiceLister
-	pods     corelisters.PodLister
+	index    *selection.Index
 	nodes    corelisters.NodeLister
 	slices   *slicing.Slices
 	triggers *selection.TriggerTimes
@@ -34,9 +34,13 @@ type Controller struct {
 // New makes the controller over the factory's Services, Pods, Nodes and EndpointSlices. It does nothing before Run.
 func New(client kubernetes.Interface, factory informers.SharedInformerFactory) (*Controller, error) {
 	core := factory.Core().V1()
+	index, err := selection.NewIndex(factory)
+	if err != nil {
+		return nil, err
+	}
 	c := &Controller{
 		services: core.Services().Lister(),
-		pods:     core.Pods().Lister(),
+		index:    index,
 		nodes:    core.Nodes().Lister(),
 		triggers: selection.NewTriggerTimes(),
 	}
@@ -49,7 +53,7 @@ func New(client kubernetes.Interface, factory informers.SharedInformerFactory) (
 	c.synced = append(c.synced, slicesSynced)
 	for informer, handler := range map[cache.SharedIndexInformer]cache.ResourceEventHandler{
 		core.Services().Informer(): selection.ServiceHandler(c.queue.Add),
-		core.Pods().Informer():     selection.PodHandler(c.services, c.queue.Add),
+		core.Pods().Informer():     index.PodHandler(c.queue.Add),
 		core.Nodes().Informer():    c.nodeHandler(),
 	} {
 		handled, err := informer.AddEventHandler(handler)
@@ -107,15 +111,15 @@ func (c *Controller) sync(ctx context.Context, key string) error {
 	if service.Spec.Selector == nil || service.Spec.Type == corev1.ServiceTypeExternalName || service.DeletionTimestamp != nil {
 		return nil
 	}
-	pods, err := c.pods.Pods(namespace).List(labels.SelectorFromSet(service.Spec.Selector))
+	pods, err := c.index.PodsOf(service)
 	if err != nil {
-		return fmt.Errorf("list the Pods of Service %s: %w", key, err)
+		return err
 	}
 	existing, err := c.slices.Of(key)
 	if err != nil {
 		return err
 	}
-	nodes, err := c.nodesByName()
+	nodes, err := c.nodesOf(pods)
 	if err != nil {
 		return err
 	}
@@ -124,14 +128,22 @@ func (c *Controller) sync(ctx context.Context, key string) error {
 	return c.slices.Apply(ctx, changes, trigger)
 }
 
-func (c *Controller) nodesByName() (map[string]*corev1.Node, error) {
-	all, err := c.nodes.List(labels.Everything())
-	if err != nil {
-		return nil, fmt.Errorf("list Nodes: %w", err)
-	}
-	byName := make(map[string]*corev1.Node, len(all))
-	for _, node := range all {
-		byName[node.Name] = node
+// nodesOf returns the Nodes of Pods by name, without those that are gone.
+func (c *Controller) nodesOf(pods []*corev1.Pod) (map[string]*corev1.Node, error) {
+	byName := map[string]*corev1.Node{}
+	for _, pod := range pods {
+		name := pod.Spec.NodeName
+		if _, known := byName[name]; known || name == "" {
+			continue
+		}
+		node, err := c.nodes.Get(name)
+		if apierrors.IsNotFound(err) {
+			continue // it is told of when it comes
+		}
+		if err != nil {
+			return nil, fmt.Errorf("look up Node %s: %w", name, err)
+		}
+		byName[name] = node
 	}
 	return byName, nil
 }

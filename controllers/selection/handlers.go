@@ -4,7 +4,6 @@ import (
 	"log/slog"
 
 	corev1 "k8s.io/api/core/v1"
-	corelisters "k8s.io/client-go/listers/core/v1"
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/kubelite/kubelite/controllers/reconcile"
@@ -17,11 +16,11 @@ func ServiceHandler(add func(service string)) cache.ResourceEventHandler {
 }
 
 // PodHandler calls add with the "namespace/name" keys of the Services to which it matters that a Pod came, changed or went.
-func PodHandler(services corelisters.ServiceLister, add func(service string)) cache.ResourceEventHandler {
+func (i *Index) PodHandler(add func(service string)) cache.ResourceEventHandler {
 	addServicesOf := func(pods ...*corev1.Pod) {
-		keys, err := ServicesOf(services, pods...)
+		keys, err := i.ServicesOf(pods...)
 		if err != nil {
-			slog.Error("list the Services of a Pod", "error", err)
+			slog.Error("look up the Services of a Pod", "error", err)
 		}
 		for _, key := range keys {
 			add(key)

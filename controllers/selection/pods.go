@@ -5,31 +5,8 @@ import (
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/intstr"
-	corelisters "k8s.io/client-go/listers/core/v1"
 )
-
-// ServicesOf returns the "namespace/name" keys of the Services that select one of the Pods, the old and the new state of
-// one Pod usually. nil Pods are skipped.
-func ServicesOf(services corelisters.ServiceLister, pods ...*corev1.Pod) ([]string, error) {
-	keys := map[string]struct{}{}
-	for _, pod := range pods {
-		if pod == nil {
-			continue
-		}
-		all, err := services.Services(pod.Namespace).List(labels.Everything())
-		if err != nil {
-			return nil, err
-		}
-		for _, service := range all {
-			if Selects(service, pod) {
-				keys[service.Namespace+"/"+service.Name] = struct{}{}
-			}
-		}
-	}
-	return slices.Sorted(maps.Keys(keys)), nil
-}
 
 // Selects says whether a Service of the Pod's namespace selects it. No selector selects nothing, an empty one all.
 func Selects(service *corev1.Service, pod *corev1.Pod) bool {

@@ -27,8 +27,9 @@ func TestTriggerTimes(t *testing.T) {
 		}
 	}
 	times.Forget("default/web")
-	if got := times.Observe(service, nil); !got.Equal(created) {
-		t.Errorf("after Forget: %v", got)
+	pod.Status.Conditions[0].LastTransitionTime = metav1.NewTime(time.Unix(5, 0))
+	if got := times.Observe(service, []*corev1.Pod{pod}); !got.Equal(created) {
+		t.Errorf("after Forget, with a Pod that was ready before: %v", got)
 	}
 }
 

@@ -23,8 +23,8 @@ type triggerState struct {
 // NewTriggerTimes returns an empty memory.
 func NewTriggerTimes() *TriggerTimes { return &TriggerTimes{services: map[string]*triggerState{}} }
 
-// Observe notes the current state of a Service and its Pods, and returns the earliest change since the last call; zero
-// if there was none.
+// Observe notes the current state of a Service and its Pods, and returns the earliest change since the last call; zero if there
+// was none. The first call for a Service returns when it was made, however long before that its Pods were ready.
 func (t *TriggerTimes) Observe(service *corev1.Service, pods []*corev1.Pod) time.Time {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -40,7 +40,6 @@ func (t *TriggerTimes) Observe(service *corev1.Service, pods []*corev1.Pod) time
 			earliest = changed
 		}
 	}
-	note(now.created, before.created)
 	for _, pod := range pods {
 		if condition := readyCondition(pod); condition != nil {
 			now.pods[pod.UID] = condition.LastTransitionTime.Time
@@ -48,6 +47,10 @@ func (t *TriggerTimes) Observe(service *corev1.Service, pods []*corev1.Pod) time
 		}
 	}
 	t.services[key] = now
+	if !known {
+		return now.created
+	}
+	note(now.created, before.created) // of a new Service of the same name
 	return earliest
 }
 
