@@ -7,5 +7,6 @@
 // Start reading at members.go, which is pure: which Pods are endpoints, in which condition. How endpoints are spread over
 // slices is package slicing; slices of deleted Services go by their owner reference.
 //
-// Deliberately missing: topology hints by zone.
+// Hints follow spec.trafficDistribution. Deliberately missing: the hints of the annotation service.kubernetes.io/topology-mode, which
+// spread endpoints over zones by their nodes' CPUs.
 package endpointslice

@@ -52,7 +52,7 @@ func addressType(family corev1.IPFamily) discoveryv1.AddressType {
 	return discoveryv1.AddressTypeIPv4
 }
 
-// membersOf returns the endpoints of a Service among the Pods that it selects, oldest Pod first. nodes are all Nodes by
+// membersOf returns the endpoints of a Service among the Pods that it selects, oldest Pod first. nodes are their Nodes by
 // name: a Pod on a Node that is gone is none, unless the Service publishes addresses that are not ready.
 func membersOf(service *corev1.Service, pods []*corev1.Pod, nodes map[string]*corev1.Node) []slicing.Member {
 	pods = slices.SortedFunc(slices.Values(pods), func(a, b *corev1.Pod) int {
@@ -94,7 +94,42 @@ func endpointOf(service *corev1.Service, pod *corev1.Pod, node *corev1.Node, add
 	if selection.HasHostname(pod, service) {
 		endpoint.Hostname = ptr.To(pod.Spec.Hostname)
 	}
+	endpoint.Hints = hintsOf(service, &endpoint)
 	return endpoint
+}
+
+// hintsOf says for which zones and nodes a ready endpoint is meant: its own, where the Service prefers what is near
+// (KEP-2433, KEP-3015). The older annotation for topology-aware routing wins over spec.trafficDistribution.
+func hintsOf(service *corev1.Service, endpoint *discoveryv1.Endpoint) *discoveryv1.EndpointHints {
+	if !*endpoint.Conditions.Ready || topologyAware(service.Annotations) {
+		return nil
+	}
+	var hints discoveryv1.EndpointHints
+	switch ptr.Deref(service.Spec.TrafficDistribution, "") {
+	case corev1.ServiceTrafficDistributionPreferSameNode:
+		if endpoint.NodeName != nil {
+			hints.ForNodes = []discoveryv1.ForNode{{Name: *endpoint.NodeName}}
+		}
+	case corev1.ServiceTrafficDistributionPreferSameZone, corev1.ServiceTrafficDistributionPreferClose:
+	default:
+		return nil
+	}
+	if endpoint.Zone != nil {
+		hints.ForZones = []discoveryv1.ForZone{{Name: *endpoint.Zone}}
+	}
+	if hints.ForNodes == nil && hints.ForZones == nil {
+		return nil
+	}
+	return &hints
+}
+
+// topologyAware says whether the annotations ask for topology-aware routing.
+func topologyAware(annotations map[string]string) bool {
+	mode, asked := annotations[corev1.DeprecatedAnnotationTopologyAwareHints]
+	if !asked {
+		mode = annotations[corev1.AnnotationTopologyMode]
+	}
+	return mode == "Auto" || mode == "auto"
 }
 
 func addressesOf(pod *corev1.Pod, wanted discoveryv1.AddressType) []string {

@@ -108,3 +108,39 @@ func TestOwnerLabels(t *testing.T) {
 		t.Error("a headless Service's slices are not marked")
 	}
 }
+
+func TestHints(t *testing.T) {
+	nodes := map[string]*corev1.Node{
+		"node-1": {ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{corev1.LabelTopologyZone: "a"}}}, "node-2": {},
+	}
+	prefer := func(distribution string) func(*corev1.Service) {
+		return func(service *corev1.Service) { service.Spec.TrafficDistribution = &distribution }
+	}
+	aware := func(service *corev1.Service) {
+		service.Annotations = map[string]string{corev1.AnnotationTopologyMode: "Auto"}
+	}
+	elsewhere := func(pod *corev1.Pod) { pod.Spec.NodeName = "node-2" }
+	for name, test := range map[string]struct {
+		service *corev1.Service
+		pod     *corev1.Pod
+		want    string
+	}{
+		"no preference":            {testService(), testPod("a", "10.244.0.2"), "nil"},
+		"same zone":                {testService(prefer("PreferSameZone")), testPod("a", "10.244.0.2"), "[{a}] []"},
+		"close":                    {testService(prefer("PreferClose")), testPod("a", "10.244.0.2"), "[{a}] []"},
+		"same node":                {testService(prefer("PreferSameNode")), testPod("a", "10.244.0.2"), "[{a}] [{node-1}]"},
+		"same node without a zone": {testService(prefer("PreferSameNode")), testPod("a", "10.244.0.2", elsewhere), "[] [{node-2}]"},
+		"same zone without a zone": {testService(prefer("PreferSameZone")), testPod("a", "10.244.0.2", elsewhere), "nil"},
+		"not ready":                {testService(prefer("PreferSameZone")), testPod("a", "10.244.0.2", unready), "nil"},
+		"not ready, but published": {testService(prefer("PreferSameZone"), publishing), testPod("a", "10.244.0.2", unready), "[{a}] []"},
+		"the older annotation":     {testService(prefer("PreferSameZone"), aware), testPod("a", "10.244.0.2"), "nil"},
+	} {
+		got := "nil"
+		if hints := membersOf(test.service, []*corev1.Pod{test.pod}, nodes)[0].Endpoint.Hints; hints != nil {
+			got = fmt.Sprint(hints.ForZones, " ", hints.ForNodes)
+		}
+		if got != test.want {
+			t.Errorf("%s: %s, want %s", name, got, test.want)
+		}
+	}
+}
