@@ -116,22 +116,33 @@ func compareAddresses(a, b corev1.EndpointAddress) int {
 	return cmp.Or(ipA.Compare(ipB), cmp.Compare(a.TargetRef.UID, b.TargetRef.UID))
 }
 
-// truncate cuts the subsets down to the capacity, ready addresses before others, and says whether it had to.
+// truncate cuts the subsets down to the capacity and says whether it had to. Each subset keeps its share of the ready addresses;
+// addresses that are not ready get what those leave.
 func truncate(subsets []corev1.EndpointSubset) bool {
-	total := 0
-	for _, subset := range subsets {
-		total += len(subset.Addresses) + len(subset.NotReadyAddresses)
-	}
-	room := capacity
+	ready, others := 0, 0
 	for i := range subsets {
-		kept := min(room, len(subsets[i].Addresses))
-		subsets[i].Addresses = subsets[i].Addresses[:kept]
-		room -= kept
+		ready += len(subsets[i].Addresses)
+		others += len(subsets[i].NotReadyAddresses)
 	}
+	if ready+others <= capacity {
+		return false
+	}
+	room := min(capacity, ready)
+	cut(subsets, room, ready, func(subset *corev1.EndpointSubset) *[]corev1.EndpointAddress { return &subset.Addresses })
+	cut(subsets, capacity-room, others, func(subset *corev1.EndpointSubset) *[]corev1.EndpointAddress { return &subset.NotReadyAddresses })
+	return true
+}
+
+// cut leaves room of the total addresses in the lists, each in proportion, rounded up: the last one may get less.
+func cut(subsets []corev1.EndpointSubset, room, total int, list func(*corev1.EndpointSubset) *[]corev1.EndpointAddress) {
+	left := room
 	for i := range subsets {
-		kept := min(room, len(subsets[i].NotReadyAddresses))
-		subsets[i].NotReadyAddresses = subsets[i].NotReadyAddresses[:kept]
-		room -= kept
+		addresses := list(&subsets[i])
+		if total == 0 || len(*addresses) == 0 {
+			continue
+		}
+		share := (len(*addresses)*room + total - 1) / total
+		*addresses = (*addresses)[:min(share, left, len(*addresses))]
+		left -= len(*addresses)
 	}
-	return total > capacity
 }

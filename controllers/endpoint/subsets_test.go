@@ -99,10 +99,26 @@ func TestNothingIsWrittenTwice(t *testing.T) {
 	}
 }
 
-func TestTruncateKeepsReadyAddresses(t *testing.T) {
-	many := make([]corev1.EndpointAddress, 800)
-	subsets := []corev1.EndpointSubset{{NotReadyAddresses: many}, {Addresses: many}}
-	if !truncate(subsets) || len(subsets[0].NotReadyAddresses) != 200 || len(subsets[1].Addresses) != 800 {
-		t.Errorf("kept %d and %d", len(subsets[0].NotReadyAddresses), len(subsets[1].Addresses))
+func TestTruncate(t *testing.T) {
+	addresses := func(count int) []corev1.EndpointAddress { return make([]corev1.EndpointAddress, count) }
+	for name, test := range map[string]struct{ have, want [2][2]int }{ // ready and not, of two subsets
+		"as many as fit":        {[2][2]int{{600, 0}, {300, 100}}, [2][2]int{{600, 0}, {300, 100}}},
+		"ready before others":   {[2][2]int{{0, 800}, {800, 0}}, [2][2]int{{0, 200}, {800, 0}}},
+		"shares of the others":  {[2][2]int{{500, 300}, {300, 100}}, [2][2]int{{500, 150}, {300, 50}}},
+		"shares of the ready":   {[2][2]int{{1500, 10}, {500, 10}}, [2][2]int{{750, 0}, {250, 0}}},
+		"rounded up, less last": {[2][2]int{{700, 0}, {701, 0}}, [2][2]int{{500, 0}, {500, 0}}},
+	} {
+		subsets := make([]corev1.EndpointSubset, 2)
+		for i := range subsets {
+			subsets[i] = corev1.EndpointSubset{Addresses: addresses(test.have[i][0]), NotReadyAddresses: addresses(test.have[i][1])}
+		}
+		cut := truncate(subsets)
+		var got [2][2]int
+		for i := range subsets {
+			got[i] = [2]int{len(subsets[i].Addresses), len(subsets[i].NotReadyAddresses)}
+		}
+		if got != test.want || cut != (test.have != test.want) {
+			t.Errorf("%s: kept %v, want %v; cut %t", name, got, test.want, cut)
+		}
 	}
 }
