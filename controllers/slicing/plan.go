@@ -53,7 +53,7 @@ type group struct {
 
 // Plan compares the wanted members with the existing slices. Slices that another owner's reference marks are deleted:
 // they belong to a Service of the same name that is gone. Endpoints stay in the slice they are in; new ones fill slices
-// that are written anyway first, then the fullest slice that takes all of them.
+// that are written anyway first, then the fullest slice that takes all that are left, else a new one.
 func Plan(owner Owner, members []Member, existing []*discoveryv1.EndpointSlice) Changes {
 	groups := groupMembers(members)
 	var changes Changes
@@ -124,18 +124,18 @@ func planGroup(owner Owner, g *group, changes *Changes) int {
 	for _, slice := range updated {
 		missing = fill(slice, missing, owner.Limit)
 	}
-	if at := fullestFor(unchanged, len(missing), owner.Limit); at >= 0 && len(missing) > 0 {
-		slice := owner.rewrite(unchanged[at], slices.Clone(unchanged[at].Endpoints))
-		missing = fill(slice, missing, owner.Limit)
-		updated = append(updated, slice)
-		unchanged = slices.Delete(unchanged, at, at+1)
-	}
 	created := 0
 	for len(missing) > 0 {
 		slice := owner.newSlice(g.addressType, g.ports)
+		if at := fullestFor(unchanged, len(missing), owner.Limit); at >= 0 {
+			slice = owner.rewrite(unchanged[at], slices.Clone(unchanged[at].Endpoints))
+			updated = append(updated, slice)
+			unchanged = slices.Delete(unchanged, at, at+1)
+		} else {
+			changes.Create = append(changes.Create, slice)
+			created++
+		}
 		missing = fill(slice, missing, owner.Limit)
-		changes.Create = append(changes.Create, slice)
-		created++
 	}
 	changes.Update = append(changes.Update, updated...)
 	return len(updated) + len(unchanged) + created
