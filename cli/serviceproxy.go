@@ -65,7 +65,7 @@ func (o *serviceProxyOptions) addFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&s.ClientConnection.Kubeconfig, "kubeconfig", s.ClientConnection.Kubeconfig, "how to reach the API server (default as a Pod does)")
 	flags.StringVar(&o.master, "master", "", "URL of the API server, instead of the kubeconfig's")
 	flags.StringVar(&s.HostnameOverride, "hostname-override", s.HostnameOverride, "name of the Node (default this machine's host name)")
-	flags.StringVar(&s.BindAddress, "bind-address", s.BindAddress, "the node's primary address (default the Node object's)")
+	flags.StringVar(&s.BindAddress, "bind-address", s.BindAddress, "the node's address (default those of the Node object, which can be of both families)")
 	flags.StringVar(&s.HealthzBindAddress, "healthz-bind-address", s.HealthzBindAddress, "where to serve /healthz and /livez; empty for nowhere")
 	flags.StringVar(&s.MetricsBindAddress, "metrics-bind-address", s.MetricsBindAddress, "where to serve /metrics and /proxyMode; empty for nowhere")
 	flags.StringVar((*string)(&s.Mode), "proxy-mode", string(s.Mode), "how the kernel is programmed: iptables, nftables, ipvs or userspace")
@@ -129,29 +129,20 @@ func runServiceProxy(ctx context.Context, options serviceProxyOptions, flags *pf
 	return proxy.Run(ctx, config)
 }
 
-// nodeAddresses are the Node object's. The address that the flags give goes before those of its family.
+// nodeAddresses are the one that the flags give or else the Node object's.
 func nodeAddresses(ctx context.Context, config proxy.Config) ([]netip.Addr, error) {
+	if len(config.NodeIPs) > 0 {
+		return config.NodeIPs, nil
+	}
 	client, err := kubernetes.NewForConfig(config.RestConfig)
 	if err != nil {
 		return nil, fmt.Errorf("--kubeconfig: %w", err)
 	}
 	found, err := proxy.FindNodeIPs(ctx, client, config.NodeName)
-	if len(config.NodeIPs) == 0 {
-		if err != nil {
-			err = fmt.Errorf("%w; name the Node by --hostname-override, or give its address by --bind-address", err)
-		}
-		return found, err
-	}
 	if err != nil {
-		slog.Warn("only the address of --bind-address is known", "error", err)
+		return nil, fmt.Errorf("%w; name the Node by --hostname-override, or give its address by --bind-address", err)
 	}
-	given := config.NodeIPs[0]
-	for _, address := range found {
-		if address.Is4() != given.Is4() {
-			return []netip.Addr{given, address}, nil
-		}
-	}
-	return config.NodeIPs, ctx.Err()
+	return found, nil
 }
 
 // apiAccess is the way to the API server: the kubeconfig's and, without one, a Pod's own.
