@@ -8,15 +8,23 @@
 //	POSTROUTING ─► KUBE-POSTROUTING: masquerades what KUBE-MARK-MASQ marked
 //	INPUT, FORWARD, OUTPUT ─► KUBE-SERVICES, KUBE-EXTERNAL-SERVICES: refuse what has no endpoints
 //
-// A plan becomes text (rules.go, base.go: pure), the text is compared with what is there (state.go for changed Services,
-// replace.go for everything: pure), and the difference is a bounded number of transactions (transaction.go), which
-// iptables-restore applies (restore.go). Start reading at Backend.
+// A plan becomes text (rules.go, base.go, layout.go: pure), the text is compared with what is there (state.go for changed
+// Services, replace.go for everything: pure), and the difference is a bounded number of transactions (transaction.go), which
+// iptables-restore or ip6tables-restore applies (tool.go). Start reading at Backend.
 //
 // Rules are written exactly as iptables-save prints them. So the rules that a former process left are recognised and left
-// alone, and a change by someone else is found by comparing text.
+// alone, and a change by someone else is found by comparing, which generation.go makes rare. No transaction takes a rule
+// from a Service that keeps it, so that a process may end between any two.
 //
-// Caveats:
-//   - Shared chains are sorted by Service while they have few rules; in long ones new rules come first and the order of
-//     the rest stays. Rules of different Services never match the same packet, so that the order does not matter.
-//   - ip6tables is not touched.
+// For the same objects the chains, and the rules in each of them, are kube-proxy's; testdata/README.md says how that was
+// found. On purpose different are:
+//   - The order of Services in the chains that all share: kube-proxy leaves it to chance. Here they are sorted while they
+//     are few; in long chains new rules come first. Rules of different Services never match the same packet.
+//   - Rules that only count packets (-m nfacct, where the kernel has it) are left out: nothing here reads the counters.
+//   - Above 1,000 endpoints both leave out the comments of endpoints; kube-proxy also counts endpoints that do not serve,
+//     and applies it to Services as they change. Here all are rewritten at once.
+//   - A loadBalancerSourceRange that holds any address of the node admits the node; kube-proxy looks at its first one.
+//
+// Caveats: the kernel's nf_tables looks at every rule of the nat table whenever one is added, and x_tables replaces the
+// whole table. That, not this package, is what a change among many Services costs; nftables mode has no such cost.
 package iptables
