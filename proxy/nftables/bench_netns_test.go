@@ -2,9 +2,13 @@ package nftables
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
+	"slices"
 	"testing"
+	"time"
 
+	"github.com/kubelite/kubelite/internal/netns"
 	"github.com/kubelite/kubelite/proxy/backend"
 	"github.com/kubelite/kubelite/proxy/plan"
 	"github.com/kubelite/kubelite/proxy/plantest"
@@ -106,4 +110,59 @@ func BenchmarkNetnsChange(b *testing.B) {
 			})
 		}
 	}
+}
+
+// BenchmarkNetnsConnect connects from a Pod to another: directly, through the only Service, and through the last of 10,000. One after the
+// other, so that what else the machine does is the same for all; the medians are what counts.
+func BenchmarkNetnsConnect(b *testing.B) {
+	ways := []*connectWay{newConnectWay(b, 0), newConnectWay(b, 1), newConnectWay(b, 10_000)}
+	for b.Loop() {
+		for _, way := range ways {
+			if err := netns.Do(way.lab.a, way.connect); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	for _, way := range ways {
+		slices.Sort(way.took)
+		b.ReportMetric(float64(way.took[len(way.took)/2].Microseconds()), fmt.Sprintf("µs-with-%d", way.services))
+	}
+}
+
+// connectWay is a way to Pod b in a lab with a number of Services; with 0, directly.
+type connectWay struct {
+	services int
+	lab      *lab
+	address  string
+	took     []time.Duration
+}
+
+func newConnectWay(b *testing.B, services int) *connectWay {
+	way := &connectWay{services: services, lab: newLab(b), address: "10.244.0.3:8080"}
+	if services == 0 {
+		return way
+	}
+	p := plantest.Uniform(services, 5)
+	last := p[plantest.UniformName(services-1)][0]
+	for i := range last.Cluster {
+		last.Cluster[i] = plan.Endpoint{AddrPort: netip.MustParseAddrPort(way.address)}
+	}
+	way.lab.program(nil, p)
+	way.address = netip.AddrPortFrom(last.ClusterIP, last.Port).String()
+	return way
+}
+
+func (w *connectWay) connect() error {
+	started := time.Now()
+	dialer := net.Dialer{FallbackDelay: -1}
+	conn, err := dialer.DialContext(background, "tcp4", w.address)
+	if err != nil {
+		return err
+	}
+	w.took = append(w.took, time.Since(started))
+	// Closed without waiting: thousands of ports would be in use for a minute each.
+	if err := conn.(*net.TCPConn).SetLinger(0); err != nil {
+		return err
+	}
+	return conn.Close()
 }
