@@ -85,7 +85,7 @@ func call(protocol corev1.Protocol, address netip.AddrPort, wait time.Duration) 
 		case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EINPROGRESS), errors.Is(err, unix.ETIMEDOUT), errors.Is(err, unix.EINTR):
 		case errors.Is(err, unix.EPERM): // dropped on the way out of this very node
 			return answer{outcome: unanswered}, nil
-		case errors.Is(err, unix.ENETUNREACH), errors.Is(err, unix.EHOSTUNREACH):
+		case errors.Is(err, unix.ENETUNREACH):
 			return answer{outcome: unreachable}, nil
 		default:
 			return answer{}, err
