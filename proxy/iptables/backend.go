@@ -122,7 +122,7 @@ func (b *Backend) Update(ctx context.Context, changed plan.Plan) error {
 			return fmt.Errorf("program %d changed Services: %w", len(batch), err)
 		}
 		b.state.commit(update)
-		b.seen.wrote(b.tool, update.step)
+		b.seen.wrote(b.tool)
 	}
 	return nil
 }

@@ -2,6 +2,8 @@ package iptables
 
 import (
 	"fmt"
+	"sync"
+	"sync/atomic"
 	"time"
 	"unsafe"
 
@@ -12,13 +14,35 @@ import (
 // lookInterval is how long a generation of x_tables is trusted to mean that no rule changed.
 const lookInterval = time.Minute
 
-// generation is a number that is another one when rules have changed. With nf_tables every change of anything raises it. x_tables
-// does not count; its number comes from the size of each table, so that a rule that took another's place can go unnoticed.
+// generation is a number that is another one when someone else changed rules. With nf_tables every change of anything raises the
+// kernel's number; those of this process's backends, of both families, are not counted. x_tables does not count at all; there the
+// number comes from the size of each table, so that a rule that took another's place can go unnoticed.
 func (t tool) generation() (uint32, error) {
-	if t.nft {
-		return netfilter.Generation()
+	if !t.nft {
+		return t.tableSizes()
 	}
-	return t.tableSizes()
+	current, err := netfilter.Generation()
+	if err != nil {
+		return 0, err
+	}
+	commits, err := ownCommits()
+	if err != nil {
+		return 0, err
+	}
+	return current - commits.Load(), nil
+}
+
+// commits are how many tables the process has changed in each network namespace, by its inode.
+var commits sync.Map // of uint64 to *atomic.Uint32
+
+// ownCommits is how many tables the process has changed in the calling thread's network namespace.
+func ownCommits() (*atomic.Uint32, error) {
+	var stat unix.Stat_t
+	if err := unix.Stat("/proc/thread-self/ns/net", &stat); err != nil {
+		return nil, fmt.Errorf("find own network namespace: %w", err)
+	}
+	count, _ := commits.LoadOrStore(stat.Ino, new(atomic.Uint32))
+	return count.(*atomic.Uint32), nil
 }
 
 // seen is the generation at which the kernel was found, or left, as written.
@@ -33,15 +57,12 @@ func (s *seen) unchanged(t tool, current uint32) bool {
 	return s.valid && s.generation == current && (t.nft || time.Since(s.at) < lookInterval)
 }
 
-// wrote takes note of an own change that has just succeeded. With nf_tables each table that it changed raised the generation by one;
-// if anyone else changed something at the same time, the numbers do not meet.
-func (s *seen) wrote(t tool, step *transaction) {
-	if t.nft {
-		s.generation += uint32(len(step.tables))
-		return
+// wrote takes note of an own change that has just succeeded.
+func (s *seen) wrote(t tool) {
+	if !t.nft {
+		generation, err := t.generation()
+		s.valid, s.generation = s.valid && err == nil, generation
 	}
-	generation, err := t.generation()
-	s.valid, s.generation = s.valid && err == nil, generation
 }
 
 // tableInfo is struct ipt_getinfo of linux/netfilter_ipv4/ip_tables.h; ip6t_getinfo is the same.

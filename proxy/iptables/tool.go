@@ -70,7 +70,17 @@ func (t tool) restore(ctx context.Context, text string) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	return run(exec.Command(t.prefix+"-restore", "--noflush", "--wait", "5"), strings.NewReader(text), nil)
+	own, err := ownCommits()
+	if err != nil {
+		return err
+	}
+	if err := run(exec.Command(t.prefix+"-restore", "--noflush", "--wait", "5"), strings.NewReader(text), nil); err != nil {
+		return err
+	}
+	if t.nft {
+		own.Add(uint32(strings.Count(text, "COMMIT\n"))) // each table raises the generation by one
+	}
+	return nil
 }
 
 // save reads all tables in the calling thread's network namespace.
