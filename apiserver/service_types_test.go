@@ -74,7 +74,7 @@ func sentValues(wanted spec, current *corev1.Service) map[string]spec {
 }
 
 // TestServiceTypeChanges takes a Service of each type to each other in each way, and compares what it keeps, frees and gets with a
-// file. The file was made of the same requests to this server, after they had been compared with those to kube-apiserver 1.37.
+// file: the answers of kube-apiserver 1.37 to the same requests.
 func TestServiceTypeChanges(t *testing.T) {
 	server := startServer(t, t.TempDir())
 	client := server.client(t, "application/json")

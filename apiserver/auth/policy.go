@@ -152,7 +152,7 @@ func nodeName(u User) string { return strings.TrimPrefix(u.Name, nodePrefix) }
 func nodeMay(u User, a Attributes, getter Getter) (bool, string) {
 	node := nodeName(u)
 	switch resourcePath(a) {
-	case "services", "endpoints", "discovery.k8s.io/endpointslices", "configmaps", "secrets", "serviceaccounts",
+	case "services", "endpoints", "discovery.k8s.io/endpointslices", "networking.k8s.io/servicecidrs", "configmaps", "secrets", "serviceaccounts",
 		"namespaces":
 		return isRead(a), ""
 	case "nodes":

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -38,7 +39,7 @@ func TestMain(m *testing.M) {
 }
 
 // writeUntilKilled has each writer make step after step, and print a step when all of it was acknowledged:
-// create "w-n", set counter "w" to n, delete "w-(n-1)".
+// create "w-n" and its companion, set counter "w" to n, delete "w-(n-1)" and its companion.
 func writeUntilKilled(path string) error {
 	s, err := Open(path, testOptions())
 	if err != nil {
@@ -72,7 +73,7 @@ func writeUntilKilled(path string) error {
 func crashStep(s *Store, counter Key, w, n int) (uint64, error) {
 	ctx := context.Background()
 	step, before := crashKey(w, n), crashKey(w, n-1)
-	if _, err := s.Create(ctx, step, object(step, "")); err != nil && !errors.Is(err, ErrExists) {
+	if _, err := s.Create(ctx, step, object(step, ""), Companion{beside(step), object(beside(step), "")}); err != nil && !errors.Is(err, ErrExists) {
 		return 0, err
 	}
 	_, err := s.Update(ctx, counter, 0, object(counter, strconv.Itoa(n)))
@@ -82,7 +83,7 @@ func crashStep(s *Store, counter Key, w, n int) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	if _, err := s.Delete(ctx, before, 0); err != nil && !errors.Is(err, ErrNotFound) {
+	if _, err := s.Delete(ctx, before, 0, Companion{Key: beside(before)}); err != nil && !errors.Is(err, ErrNotFound) {
 		return 0, err
 	}
 	heartbeat := key(leases, "a", fmt.Sprintf("%d-%d", w, n))
@@ -94,6 +95,18 @@ func crashStep(s *Store, counter Key, w, n int) (uint64, error) {
 }
 
 func crashKey(w, n int) Key { return key(configMaps, "steps", fmt.Sprintf("%d-%d", w, n)) }
+
+// beside is the key of a step's companion.
+func beside(step Key) Key { return key(configMaps, "companions", step.Name) }
+
+// names are those of all objects of a namespace.
+func names(s *Store, namespace string) []string {
+	var names []string
+	for item := range s.List(configMaps, namespace).All() {
+		names = append(names, item.Key.Name)
+	}
+	return names
+}
 
 // TestKillLosesNothingAcknowledged kills a writing process with SIGKILL again and again, and compares what the next one
 // finds with what was acknowledged.
@@ -107,6 +120,9 @@ func TestKillLosesNothingAcknowledged(t *testing.T) {
 		}
 		if s.Revision() <= revision {
 			t.Errorf("round %d: revision went from %d to %d", round, revision, s.Revision())
+		}
+		if steps, companions := names(s, "steps"), names(s, "companions"); !slices.Equal(steps, companions) {
+			t.Errorf("round %d: steps %q have the companions %q", round, steps, companions)
 		}
 		for w, n := range acknowledged {
 			stored, _ := strconv.Atoi(value(must(t)(s.Get(key(configMaps, "counters", strconv.Itoa(w))))))
