@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/kubelite/kubelite/internal/netns"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes/fake"
 )
 
@@ -40,7 +42,7 @@ func newLab(t testing.TB) *lab {
 		}
 		t.Skip("this test needs root")
 	}
-	l := &lab{TB: t, api: fake.NewClientset()}
+	l := &lab{TB: t, api: fake.NewClientset(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node-1"}})}
 	prefix := fmt.Sprintf("kl-px%d", os.Getpid())
 	for suffix, path := range map[string]*string{"c": &l.client, "n": &l.node, "a": &l.podA, "b": &l.podB} {
 		name := prefix + suffix
@@ -105,6 +107,9 @@ func (l *lab) startProxy() (stop func()) {
 			ClusterCIDRs:  []netip.Prefix{netip.MustParsePrefix("10.244.0.0/16")},
 			NetNS:         l.node,
 			CheckInterval: 100 * time.Millisecond,
+
+			HealthzBindAddress: netip.AddrPortFrom(netip.IPv4Unspecified(), HealthzPort),
+			MetricsBindAddress: netip.AddrPortFrom(netip.IPv4Unspecified(), MetricsPort),
 		})
 	}()
 	stopped := false

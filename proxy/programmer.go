@@ -106,6 +106,7 @@ func (p *programmer) update(ctx context.Context) {
 // mend programs everything for those families whose time has come after something went wrong.
 func (p *programmer) mend(ctx context.Context) {
 	var all plan.Plan
+	mended := false
 	for _, family := range p.families {
 		if !family.broken || time.Now().Before(family.due) {
 			continue
@@ -115,9 +116,13 @@ func (p *programmer) mend(ctx context.Context) {
 		}
 		if err := family.replace(ctx, all); err != nil {
 			slog.Error("program all Services; trying again", "family", family.family, "error", err, "after", family.retry)
+		} else {
+			mended = true
 		}
 	}
-	p.cleanUp(ctx)
+	if mended {
+		p.cleanUp(ctx)
+	}
 }
 
 // retryAfter ends when mend has something to do; nil, which never ends, while nothing is broken.

@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"os/exec"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -84,6 +87,24 @@ func (l *lab) refuses(path, address string) {
 			return fmt.Errorf("call %s: %v, expected to be refused", address, err)
 		}
 		return nil
+	})
+}
+
+// gets waits until an HTTP request from the client is answered with the status and a body that holds text.
+func (l *lab) gets(url string, status int, text string) {
+	l.Helper()
+	client := &http.Client{Transport: &http.Transport{DialContext: netns.Dialer(l.client), DisableKeepAlives: true}, Timeout: time.Second}
+	l.eventually(func() error {
+		response, err := client.Get(url)
+		if err != nil {
+			return err
+		}
+		defer response.Body.Close()
+		body, err := io.ReadAll(response.Body)
+		if err == nil && (response.StatusCode != status || !strings.Contains(string(body), text)) {
+			err = fmt.Errorf("get %s: %d %s, expected %d with %s", url, response.StatusCode, body, status, text)
+		}
+		return err
 	})
 }
 
@@ -182,6 +203,40 @@ func TestNetnsServices(t *testing.T) {
 		if _, _, err := call(l.client, "10.100.0.201:80"); !errors.As(err, &timeout) || !timeout.Timeout() {
 			t.Errorf("a caller outside the range: %v, expected no answer", err)
 		}
+	})
+	t.Run("a load balancer asks for the node's endpoints", func(t *testing.T) {
+		l := &lab{t, l.client, l.node, l.podA, l.podB, l.api}
+		l.createService("checked", "10.96.1.8", func(service *corev1.Service) {
+			service.Spec.Type = corev1.ServiceTypeLoadBalancer
+			service.Spec.ExternalTrafficPolicy = corev1.ServiceExternalTrafficPolicyLocal
+			service.Spec.HealthCheckNodePort = 32008
+		})
+		l.setEndpoints("checked", corev1.ProtocolTCP, podA, podB)
+		l.gets("http://192.168.1.2:32008/", 200, `"localEndpoints": 2`)
+		l.setEndpoints("checked", corev1.ProtocolTCP)
+		l.gets("http://192.168.1.2:32008/", 503, `"localEndpoints": 0`)
+		if err := l.api.CoreV1().Services("default").Delete(context.Background(), "checked", metav1.DeleteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		l.refuses(l.client, "192.168.1.2:32008")
+	})
+	t.Run("the proxy says how it is", func(t *testing.T) {
+		l := &lab{t, l.client, l.node, l.podA, l.podB, l.api}
+		l.gets("http://192.168.1.2:10256/healthz", 200, `"nodeEligible":true`)
+		l.gets("http://192.168.1.2:10256/livez", 200, `"healthy":true`)
+		l.gets("http://192.168.1.2:10249/metrics", 200, `kubeproxy_sync_partial_proxy_rules_duration_seconds_count{ip_family="IPv4"}`)
+		l.gets("http://192.168.1.2:10249/proxyMode", 200, "iptables")
+		setTaints := func(taints ...corev1.Taint) {
+			node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node-1"}, Spec: corev1.NodeSpec{Taints: taints}}
+			if _, err := l.api.CoreV1().Nodes().Update(context.Background(), node, metav1.UpdateOptions{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		setTaints(corev1.Taint{Key: "ToBeDeletedByClusterAutoscaler"})
+		l.gets("http://192.168.1.2:10256/healthz", 503, `"nodeEligible":false`)
+		l.gets("http://192.168.1.2:10256/livez", 200, `"healthy":true`)
+		setTaints()
+		l.gets("http://192.168.1.2:10256/healthz", 200, `"nodeEligible":true`)
 	})
 	t.Run("a ClusterIP does not answer ping, and a node port is no socket", func(t *testing.T) {
 		l := &lab{t, l.client, l.node, l.podA, l.podB, l.api}
