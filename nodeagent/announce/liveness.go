@@ -22,8 +22,11 @@ type liveness struct {
 	quiet time.Time            // until when the own node is to say nothing
 }
 
+// newLiveness is that of a node that has not heard anything.
+func newLiveness(node string) liveness { return liveness{node: node, heard: map[string]time.Time{}} }
+
 // expect forgets what was heard: all nodes are taken to be there until they turn out to be silent.
-func (l *liveness) expect() { l.heard = map[string]time.Time{} }
+func (l *liveness) expect() { clear(l.heard) }
 
 // hear notes a node's beat, and says whether it was silent before.
 func (l *liveness) hear(node string, now time.Time) (back bool) {

@@ -10,7 +10,10 @@ func TestLiveness(t *testing.T) {
 	nodes := []string{"node-1", "node-2", "node-3"}
 	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	at := func(milliseconds int) time.Time { return start.Add(time.Duration(milliseconds) * time.Millisecond) }
-	l := liveness{node: "node-1"}
+	l := newLiveness("node-1")
+	if back := l.hear("node-3", at(-5000)); back { // this node has not begun to expect anybody
+		t.Error("node-3 was not away")
+	}
 	l.expect()
 	there := func(milliseconds int, want string) {
 		t.Helper()

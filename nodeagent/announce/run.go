@@ -57,7 +57,7 @@ func run(ctx context.Context, config Config, identity identity, client kubernete
 	defer stop()
 	s := &speaker{
 		node: config.NodeName, watch: newWatch(watching, client), responder: responder, herald: herald,
-		liveness: liveness{node: config.NodeName},
+		liveness: newLiveness(config.NodeName),
 	}
 	return s.run(ctx)
 }
