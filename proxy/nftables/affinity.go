@@ -1,6 +1,7 @@
 package nftables
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -75,4 +76,36 @@ func (s *state) remembers(e element, milliseconds uint64) bool {
 func (l layout) client(k key) netip.Addr {
 	address, _ := netip.AddrFromSlice(k.bytes[:l.family.addressLength()])
 	return address
+}
+
+// memory is an element of affinity with what is left of its time, both in milliseconds as the kernel encodes them.
+type memory struct {
+	element
+	timeout, expiration []byte
+}
+
+// memories are all elements of affinity; none if the set is not as it should be.
+func (b *Backend) memories() []memory {
+	var all []memory
+	err := b.connection.readSet(b.layout, affinity, func(e element, attributes []byte) error {
+		one := memory{e, find(attributes, unix.NFTA_SET_ELEM_TIMEOUT), find(attributes, unix.NFTA_SET_ELEM_EXPIRATION)}
+		one.timeout, one.expiration = bytes.Clone(one.timeout), bytes.Clone(one.expiration)
+		all = append(all, one)
+		return nil
+	})
+	if err != nil {
+		return nil // it is damaged, and made anew because of that
+	}
+	return all
+}
+
+// addMemory adds to affinity what was remembered before the table was made anew.
+func (b *batch) addMemory(m memory) {
+	message := b.openFor(affinity, unix.NFT_MSG_NEWSETELEM)
+	data := appendValue(b.appendKey(message, m.element), unix.NFTA_SET_ELEM_DATA, m.data[:message.dataLength])
+	if len(m.timeout) == 8 && len(m.expiration) == 8 {
+		data = append(data, raw(unix.NFTA_SET_ELEM_TIMEOUT, m.timeout)...)
+		data = append(data, raw(unix.NFTA_SET_ELEM_EXPIRATION, m.expiration)...)
+	}
+	b.seal(message, data)
 }

@@ -96,12 +96,17 @@ func (b *Backend) replace(next *state) error {
 		}
 		change = newBatch(b.layout, tableName, generation)
 	}
+	var remembered []memory
 	if found.exists {
+		remembered = b.memories()
 		change.deleteTable()
 	}
 	change.addTable()
 	change.reserve(len(next.services))
 	next.write(change)
+	for _, m := range remembered {
+		change.addMemory(m)
+	}
 	return b.finishReplace(change, generation)
 }
 

@@ -173,6 +173,31 @@ func TestNetnsReplaceLeavesRightTableAlone(t *testing.T) {
 	})
 }
 
+// A table that takes longer to read than to write is written anew.
+func TestNetnsLargeTakeOver(t *testing.T) {
+	p := plantest.Uniform(refillFrom/8, 5)
+	p[plantest.UniformName(1)] = plantest.UniformService(1, 0, 7)
+	inNamespace(t, func() error {
+		if _, err := program(nodeOptions, p); err != nil {
+			return err
+		}
+		p[plantest.UniformName(1)] = plantest.UniformService(1, 3, 4)
+		delete(p, plantest.UniformName(2))
+		made, err := program(nodeOptions, p)
+		if err != nil {
+			return err
+		}
+		if count := made.state.count(); count <= refillFrom {
+			t.Errorf("%d elements are too few for this test", count)
+		}
+		found, err := made.compareNow()
+		if found != "" {
+			t.Error(found)
+		}
+		return err
+	})
+}
+
 // What is found missing, changed or added is named, and put right. What is not in the table is nobody's business here.
 func TestNetnsDifference(t *testing.T) {
 	p := readPlan(t, "testdata/services.yaml")

@@ -233,6 +233,13 @@ func TestNetnsAffinity(t *testing.T) {
 		stays("after another change")
 		made = l.program(nil, all)
 		stays("with a new process")
+		l.onNode(func() error {
+			if output, err := exec.Command("nft", "flush", "chain", "ip", tableName, "services").CombinedOutput(); err != nil {
+				return fmt.Errorf("nft flush chain: %w: %s", err, output)
+			}
+			return made.Replace(background, all)
+		})
+		stays("with a table made anew")
 		third := plan.Endpoint{AddrPort: netip.MustParseAddrPort("10.244.0.9:8080")}
 		update(with(func(p *plan.Port) { p.Cluster = append(p.Cluster[:2:2], third) }))
 		stays("with an endpoint more")

@@ -20,6 +20,10 @@
 //
 // Caveats:
 //   - Where several Services claim an address and port, the first by name has it.
+//   - The kernel looks for loops of chains whenever an element that leads to one comes, in all elements: a new Service, or one whose number
+//     of endpoints changed, takes 1 ms more for every 10,000 Services. One whose endpoints move does not.
+//   - The kernel reads out a map in time that grows with the square of its size. So Difference takes 0.2 s after a foreign change with
+//     10,000 Services, and 5 s with 50,000, where a new process writes everything anew rather than reading it.
 //   - Up to 2^20 clients are remembered; more are served without affinity.
 //   - Connections keep the endpoint of their first packet, whatever changes.
 //   - nft 1.0.6 prints everything, but cannot read "ct original proto-dst" in a concatenation: its output is to look at, not to load.
