@@ -15,7 +15,7 @@ func (b *Backend) Difference(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if own, err := nodePortAddresses(b.options); err != nil {
+	if own, err := nodePortAddresses(b.state.layout.Options); err != nil {
 		return "", err
 	} else if !slices.Equal(b.state.layout.nodePortRules(own), b.state.layout.nodePorts) {
 		b.seen = seen{}

@@ -40,6 +40,9 @@ func endpointCount(ports []plan.Port) int {
 // newLayout looks at the calling thread's network namespace for what the options leave to it.
 func newLayout(options backend.Options) (layout, error) {
 	options.ClusterCIDR = options.ClusterCIDR.Masked()
+	options.NodePortAddresses = slices.DeleteFunc(slices.Clone(options.NodePortAddresses), func(network netip.Prefix) bool {
+		return network.Addr().Is6() != (options.Family == corev1.IPv6Protocol) // without any of the family all addresses of it are meant
+	})
 	if loopback := netip.MustParsePrefix("127.0.0.0/8"); !allNodePortAddresses(options) {
 		options.LocalhostNodePorts = options.LocalhostNodePorts && slices.ContainsFunc(options.NodePortAddresses, loopback.Overlaps)
 	}

@@ -60,6 +60,7 @@ func TestNetnsNodePortAddresses(t *testing.T) {
 			{"192.0.2.0/24", false, ""},
 			{"127.0.0.0/8", true, "-d 127.0.0.1/32 -m comment"},
 			{"0.0.0.0/0", true, "-m comment"},
+			{"fd00::/8", true, "-m comment"}, // none of IPv4: all
 		} {
 			options := nodeOptions
 			options.NodePortAddresses = []netip.Prefix{netip.MustParsePrefix(test.networks)}

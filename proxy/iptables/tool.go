@@ -50,6 +50,10 @@ func tools(family corev1.IPFamily) ([]tool, error) {
 	return found, nil
 }
 
+// lockSeconds is how long x_tables' lock is waited for. It is one for all network namespaces of a machine, and each change among
+// many Services holds it for about a second. nf_tables needs none.
+const lockSeconds = "60"
+
 // newTool finds out which kind of iptables the programs with this prefix are.
 func newTool(prefix string) (tool, error) {
 	var output bytes.Buffer
@@ -74,7 +78,7 @@ func (t tool) restore(ctx context.Context, text string) error {
 	if err != nil {
 		return err
 	}
-	if err := run(exec.Command(t.prefix+"-restore", "--noflush", "--wait", "5"), strings.NewReader(text), nil); err != nil {
+	if err := run(exec.Command(t.prefix+"-restore", "--noflush", "--wait", lockSeconds), strings.NewReader(text), nil); err != nil {
 		return err
 	}
 	if t.nft {
