@@ -14,8 +14,11 @@ import (
 	"github.com/kubelite/kubelite/proxy/plan"
 )
 
-// Node is the name of the Node whose plan a World is; "node-2" and "node-3" have endpoints, too.
-const Node = "node-1"
+// Node is the name of the Node whose plan a World is, in zone Zone; "node-2" and "node-3" in "zone-b" have endpoints, too.
+const (
+	Node = "node-1"
+	Zone = "zone-a"
+)
 
 // Options say what a World is like.
 type Options struct {
@@ -25,7 +28,7 @@ type Options struct {
 	Services int
 	// Protocols are those of Service ports; empty for TCP, UDP and SCTP.
 	Protocols []corev1.Protocol
-	// Node is what the plan is made for; without a Name it is Node.
+	// Node is what the plan is made for; without a Name it is Node in Zone.
 	Node plan.Node
 }
 
@@ -59,7 +62,7 @@ func New(seed uint64, options Options) *World {
 		options.Protocols = []corev1.Protocol{corev1.ProtocolTCP, corev1.ProtocolUDP, corev1.ProtocolSCTP}
 	}
 	if options.Node.Name == "" {
-		options.Node.Name = Node
+		options.Node = plan.Node{Name: Node, Zone: Zone}
 	}
 	w := &World{
 		options: options,

@@ -35,7 +35,7 @@ func TestChangesAddUp(t *testing.T) {
 				}
 			}
 			services, slices := world.Objects()
-			if built := plan.Build(services, slices, plan.Node{Name: Node}); !reflect.DeepEqual(current, onlyIPv4(built)) {
+			if built := plan.Build(services, slices, plan.Node{Name: Node, Zone: Zone}); !reflect.DeepEqual(current, onlyIPv4(built)) {
 				t.Fatalf("seed %d: changes lead to %v, the objects are %v", seed, current, built)
 			}
 		}
@@ -124,13 +124,14 @@ func TestWorldsHaveEverything(t *testing.T) {
 				note("endpoints, none local", port.HasEndpoints && (port.InternalLocal || port.ExternalLocal) && len(port.Local) == 0)
 				note("ten endpoints", len(port.Cluster) >= 10)
 				note("draining", len(port.Draining) > 0)
+				note("hairpin", len(port.Hairpin) > 0)
 			}
 		}
 	}
 	for _, what := range []string{"several ports", "TCP", "UDP", "SCTP", "a node port", "an external address", "several load balancer's addresses",
 		"source ranges", "health checks", "affinity", "internal local false, external local false", "internal local true, external local false",
 		"internal local false, external local true", "internal local true, external local true", "no endpoints", "endpoints, none local",
-		"ten endpoints", "draining"} {
+		"ten endpoints", "draining", "hairpin"} {
 		if seen[what] < 5 {
 			t.Errorf("%s: %d times", what, seen[what])
 		}
