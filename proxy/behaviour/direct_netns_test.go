@@ -4,12 +4,14 @@ import (
 	"fmt"
 	"net/netip"
 	"testing"
+
+	"github.com/kubelite/kubelite/proxy"
 )
 
 // Before any Service: every place in the cluster reaches every endpoint directly, and is seen with its own address by Pods.
 func TestNetnsLab(t *testing.T) {
 	l := newLab(t)
-	protocols := servedProtocols()
+	protocols := servedProtocols(proxy.IPTables)
 	l.serveEverywhere(protocols)
 	for _, client := range []place{pod1a, pod1b, pod2b, node1} {
 		for _, server := range []place{pod1a, pod2a, node1, node2} {

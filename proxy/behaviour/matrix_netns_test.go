@@ -11,11 +11,14 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+
+	"github.com/kubelite/kubelite/proxy"
 )
 
-func servedProtocols() []corev1.Protocol {
+// servedProtocols are those of kernel and mode. A userspace proxy would have to speak SCTP itself, and kube-proxy's never did.
+func servedProtocols(mode proxy.Mode) []corev1.Protocol {
 	protocols := []corev1.Protocol{corev1.ProtocolTCP, corev1.ProtocolUDP}
-	if hasSCTP() {
+	if hasSCTP() && mode != proxy.Userspace {
 		protocols = append(protocols, corev1.ProtocolSCTP)
 	}
 	return protocols
@@ -26,7 +29,7 @@ func TestNetnsMatrix(t *testing.T) {
 		t.Run(v.name, func(t *testing.T) {
 			v.require(t)
 			l := newLab(t)
-			protocols := servedProtocols()
+			protocols := servedProtocols(v.mode)
 			l.serveEverywhere(protocols)
 			a := newAPI(t)
 			all := shapes()

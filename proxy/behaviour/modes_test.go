@@ -1,10 +1,12 @@
 package behaviour
 
 import (
+	"maps"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -106,6 +108,13 @@ func (v variant) expect(c testCase) expectation {
 	if c.way == nodePortLocalhost && v.mode != proxy.IPTables {
 		// Only iptables routes 127.0.0.1 (route_localnet); nftables and ipvs never do, as kube-proxy's do not (KEP-3866).
 		return expectation{outcome: refused}
+	}
+	if a := c.arrive(); v.mode == proxy.IPVS && c.externalLocal && c.way != clusterIP && e.outcome == answered && len(a.usable(a.node)) > 0 {
+		// A virtual server has one list of destinations: clients inside the cluster get the local endpoints, as outside ones do, as with
+		// kube-proxy's. Only where there is none, they get all.
+		maps.DeleteFunc(e.sources, func(endpoint place, _ []netip.Addr) bool {
+			return !slices.ContainsFunc(a.usable(a.node), func(m member) bool { return m.place == endpoint })
+		})
 	}
 	if v.mode == proxy.Userspace {
 		// The proxy itself is the endpoint's client: it sees the node, whoever asked and by whatever policy.
