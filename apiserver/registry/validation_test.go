@@ -173,6 +173,9 @@ func TestNodeValidation(t *testing.T) {
 			`status.capacity.cpu: Invalid value: "-1": must be greater than or equal to 0`}},
 		{"CIDR", "metadata: {name: n}\nspec: {podCIDR: 10.244.0.0}", []string{
 			`spec.podCIDRs[0]: Invalid value: "10.244.0.0": must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)`}},
+		{"CIDRs of one family", "metadata: {name: n}\nspec: {podCIDR: 10.244.0.0/24, podCIDRs: [10.244.0.0/24, 10.244.1.0/24]}", []string{
+			`spec.podCIDRs: Invalid value: ["10.244.0.0/24","10.244.1.0/24"]: may specify no more than one CIDR for each IP family`}},
+		{"dual stack", "metadata: {name: n}\nspec: {podCIDR: 10.244.0.0/24, podCIDRs: [10.244.0.0/24, 'fd00:10:244::/64']}", nil},
 	})
 	kinds := newTable(testConfig())
 	old := kinds.create(t, "nodes", "metadata: {name: n}\nspec: {podCIDR: 10.244.0.0/24}").obj
