@@ -16,6 +16,8 @@ import (
 type objects struct {
 	// changing is called with every change, before anybody is woken.
 	changing func(changed)
+	// started is when the proxy did: what happened before is not what it took so long for.
+	started time.Time
 
 	mutex    sync.Mutex
 	services map[types.NamespacedName]*plan.ServiceInput
@@ -50,6 +52,7 @@ type changes struct {
 func newObjects(node plan.Node, changing func(changed)) *objects {
 	return &objects{
 		changing: changing,
+		started:  time.Now(),
 		services: map[types.NamespacedName]*plan.ServiceInput{},
 		slices:   map[types.NamespacedName][]*plan.SliceInput{},
 		owners:   map[types.NamespacedName]types.NamespacedName{},
@@ -150,7 +153,7 @@ func (o *objects) setSlice(slice *plan.SliceInput) {
 	o.change(sliceChanged, func() {
 		o.dropSlice(slice.Name)
 		o.putSlice(slice)
-		if !slice.Triggered.IsZero() {
+		if slice.Triggered.After(o.started) {
 			o.pending.triggered = append(o.pending.triggered, slice.Triggered)
 		}
 	})

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"reflect"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -150,5 +151,22 @@ func TestWatchedNode(t *testing.T) {
 	}
 	if err := r.Update(&corev1.Pod{}); err == nil {
 		t.Error("a Pod is no Node")
+	}
+}
+
+// What happened before the proxy started is not measured, nor what is only listed.
+func TestTriggerTimes(t *testing.T) {
+	o := newObjects(plan.Node{}, func(changed) {})
+	slice := func(at time.Time) *plan.SliceInput {
+		return plan.ReadSlice(&discoveryv1.EndpointSlice{AddressType: discoveryv1.AddressTypeIPv4, ObjectMeta: metav1.ObjectMeta{
+			Name: "a", Labels: map[string]string{discoveryv1.LabelServiceName: "b"},
+			Annotations: map[string]string{corev1.EndpointsLastChangeTriggerTime: at.Format(time.RFC3339Nano)}}})
+	}
+	later := o.started.Add(time.Second).UTC()
+	o.setSlice(slice(o.started.Add(-time.Second)))
+	o.replaceSlices([]*plan.SliceInput{slice(later)})
+	o.setSlice(slice(later))
+	if taken := o.take(); len(taken.triggered) != 1 || !taken.triggered[0].Equal(later) || taken.slices != 3 || !taken.all {
+		t.Errorf("%+v", taken)
 	}
 }
