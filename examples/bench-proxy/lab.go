@@ -66,10 +66,13 @@ func (l *lab) close() error {
 	return errors.Join(netns.Delete(namespace("server")), netns.Delete(namespace("endpoints")))
 }
 
+// nodeAddress is the address of node number 1 or 2.
+func nodeAddress(number int) string { return fmt.Sprintf("192.168.1.%d", 1+number) }
+
 // addNode adds node number 1 or 2.
 func (l *lab) addNode(number int) (n *node, err error) {
 	name := fmt.Sprintf("node-%d", number)
-	n = &node{name: name, address: fmt.Sprintf("192.168.1.%d", 1+number)}
+	n = &node{name: name, address: nodeAddress(number)}
 	if n.path, err = netns.New(namespace(name)); err != nil {
 		return nil, err
 	}

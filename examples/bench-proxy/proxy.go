@@ -56,7 +56,7 @@ func (b *bench) startProxy(ctx context.Context, n *node, v variant) (*proxy, err
 		return nil, err
 	}
 	defer log.Close()
-	p.cmd = exec.CommandContext(ctx, b.options.kubelite, "service-proxy", "--kubeconfig", b.kubeconfig(), "--hostname-override", n.name, "--bind-address", n.address,
+	p.cmd = exec.CommandContext(ctx, b.options.kubelite, "service-proxy", "--kubeconfig", b.kubeconfig(), "--hostname-override", n.name,
 		"--proxy-mode", v.mode, "--cluster-cidr", podNetwork, "--metrics-bind-address", metricsAddress, "--healthz-bind-address", "127.0.0.1:10256")
 	p.cmd.Stdout, p.cmd.Stderr, p.cmd.Env = log, log, os.Environ()
 	if v.legacy {

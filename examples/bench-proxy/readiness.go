@@ -73,20 +73,13 @@ const heartbeatInterval = 10 * time.Second
 
 // beat makes the Pods' Node be there and Ready.
 func (b *bench) beat(ctx context.Context) error {
-	nodes := b.load.client.CoreV1().Nodes()
-	n, err := nodes.Get(ctx, podsNode, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
-		n, err = nodes.Create(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: podsNode}}, metav1.CreateOptions{})
+	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: podsNode}}
+	if _, err := b.load.client.CoreV1().Nodes().Create(ctx, node, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("create Node %s: %w", podsNode, err)
 	}
-	if err == nil {
-		now := metav1.Now()
-		n.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue, LastHeartbeatTime: now, LastTransitionTime: now}}
-		_, err = nodes.UpdateStatus(ctx, n, metav1.UpdateOptions{})
-	}
-	if err != nil {
-		return fmt.Errorf("make a Ready Node: %w", err)
-	}
-	return nil
+	now := metav1.Now()
+	return patchNodeStatus(ctx, b.load.client, podsNode, corev1.NodeStatus{Conditions: []corev1.NodeCondition{
+		{Type: corev1.NodeReady, Status: corev1.ConditionTrue, LastHeartbeatTime: now, LastTransitionTime: now}}})
 }
 
 func (b *bench) readyAndGone(ctx context.Context, nodes []*node, name string, service netip.AddrPort, r *readiness) error {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -11,7 +12,9 @@ import (
 	"time"
 
 	"github.com/kubelite/kubelite/internal/netns"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
 )
@@ -38,10 +41,35 @@ func (b *bench) startServer(ctx context.Context) (*server, error) {
 	if err := netns.Start(b.lab.server, s.cmd); err != nil {
 		return nil, fmt.Errorf("start server: %w", err)
 	}
-	if s.client, err = b.connect(ctx); err != nil {
+	if s.client, err = b.connect(ctx); err == nil {
+		err = errors.Join(s.createNode(ctx, 1), s.createNode(ctx, 2))
+	}
+	if err != nil {
 		return nil, errors.Join(err, s.stop())
 	}
 	return s, nil
+}
+
+// createNode makes the Node that a proxy asks for its address. No agent keeps it alive.
+func (s *server) createNode(ctx context.Context, number int) error {
+	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("node-%d", number)}}
+	if _, err := s.client.CoreV1().Nodes().Create(ctx, node, metav1.CreateOptions{}); err != nil {
+		return fmt.Errorf("create Node %s: %w", node.Name, err)
+	}
+	return patchNodeStatus(ctx, s.client, node.Name, corev1.NodeStatus{
+		Addresses: []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: nodeAddress(number)}}})
+}
+
+// patchNodeStatus patches and does not update: controllers write to a new Node at the same time.
+func patchNodeStatus(ctx context.Context, client kubernetes.Interface, name string, status corev1.NodeStatus) error {
+	patch, err := json.Marshal(map[string]any{"status": status})
+	if err == nil {
+		_, err = client.CoreV1().Nodes().Patch(ctx, name, types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "status")
+	}
+	if err != nil {
+		return fmt.Errorf("write status of Node %s: %w", name, err)
+	}
+	return nil
 }
 
 func (b *bench) connect(ctx context.Context) (kubernetes.Interface, error) {

@@ -146,6 +146,24 @@ func (l *lab) serve(path, name string) {
 			packets.WriteTo([]byte(greeting(client)), client)
 		}
 	}()
+	l.untilReached(map[string]netip.Addr{l.podA: podA, l.podB: podB}[path])
+}
+
+// untilReached waits until the node reaches the Pod: a new link drops packets for up to a second.
+func (l *lab) untilReached(pod netip.Addr) {
+	l.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; {
+		ctx, cancel := context.WithTimeout(l.Context(), 100*time.Millisecond)
+		conn, err := netns.Dialer(l.node)(ctx, "tcp4", netip.AddrPortFrom(pod, 8080).String())
+		cancel()
+		if err == nil {
+			conn.Close()
+			return
+		}
+		if time.Now().After(deadline) {
+			l.Fatal(err)
+		}
+	}
 }
 
 func addrOf(address net.Addr) netip.Addr { return netip.MustParseAddrPort(address.String()).Addr() }

@@ -101,12 +101,16 @@ func copyUntilEnd(to, from *net.TCPConn) {
 	}
 }
 
-// connect tries one endpoint after the other.
+// connect tries one endpoint after the other, and begins again when all have failed: the only one may be slow for once.
 func (s *tcpSocket) connect(client netip.Addr) (*net.TCPConn, error) {
 	var failed []netip.AddrPort
 	var failures []error
 	for _, timeout := range dialTimeouts {
 		endpoint, ok := s.balancer.pick(s.scope, client, failed)
+		if !ok {
+			failed = nil
+			endpoint, ok = s.balancer.pick(s.scope, client, nil)
+		}
 		if !ok {
 			break
 		}
