@@ -70,7 +70,7 @@ func (s *Server) repairServiceAddress(ctx context.Context, service *corev1.Servi
 		return nil
 	case stored == nil:
 		warn("ClusterIPNotAllocated", fmt.Sprintf("Cluster IP [%s]: %s is not allocated; repairing", family, address))
-	case registry.BelongsTo(stored, service) && hasLabels(stored, registry.ServiceIPAddress(service, address)):
+	case registry.BelongsTo(stored, service) && registry.HasAllocatorLabels(stored):
 		return nil
 	case registry.BelongsTo(stored, service):
 		// only its labels were changed
@@ -96,8 +96,7 @@ func (s *Server) repairServiceAddress(ctx context.Context, service *corev1.Servi
 // repairIPAddress removes an IPAddress that was made for a Service's address and is not any more.
 func (s *Server) repairIPAddress(ctx context.Context, address *networkingv1.IPAddress) error {
 	parent := address.Spec.ParentRef
-	if !hasLabels(address, registry.ServiceIPAddress(&corev1.Service{}, netip.IPv4Unspecified())) &&
-		!hasLabels(address, registry.ServiceIPAddress(&corev1.Service{}, netip.IPv6Unspecified())) || parent == nil {
+	if !registry.HasAllocatorLabels(address) || parent == nil {
 		return nil // someone else's
 	}
 	var reason, message string
@@ -127,16 +126,6 @@ func (s *Server) addressOfOther(address *networkingv1.IPAddress) *corev1.Service
 		return nil
 	}
 	return service
-}
-
-// hasLabels reports whether the labels that the allocator gives are there.
-func hasLabels(address, wanted *networkingv1.IPAddress) bool {
-	for key, value := range wanted.Labels {
-		if address.Labels[key] != value {
-			return false
-		}
-	}
-	return true
 }
 
 func (s *Server) inAnyServiceCIDR(address netip.Addr) bool {

@@ -72,18 +72,26 @@ func ServiceIPAddress(service *corev1.Service, address netip.Addr) *networkingv1
 			networkingv1.LabelIPAddressFamily: string(familyOf(address)),
 			networkingv1.LabelManagedBy:       ipAllocator,
 		}},
-		Spec: networkingv1.IPAddressSpec{ParentRef: &networkingv1.ParentReference{
-			Resource: "services", Namespace: service.Namespace, Name: service.Name,
-		}},
+		Spec: networkingv1.IPAddressSpec{ParentRef: parentOf(service)},
 	}
 	obj.SetGroupVersionKind(networkingv1.SchemeGroupVersion.WithKind("IPAddress"))
 	return obj
 }
 
+func parentOf(service *corev1.Service) *networkingv1.ParentReference {
+	return &networkingv1.ParentReference{Resource: "services", Namespace: service.Namespace, Name: service.Name}
+}
+
 // BelongsTo reports whether an IPAddress was made for a Service.
 func BelongsTo(address *networkingv1.IPAddress, service *corev1.Service) bool {
-	parent := address.Spec.ParentRef
-	return parent != nil && *parent == *ServiceIPAddress(service, netip.Addr{}).Spec.ParentRef
+	return address.Spec.ParentRef != nil && *address.Spec.ParentRef == *parentOf(service)
+}
+
+// HasAllocatorLabels reports whether an IPAddress has the labels that ServiceIPAddress gives.
+func HasAllocatorLabels(address *networkingv1.IPAddress) bool {
+	parsed, err := netip.ParseAddr(address.Name)
+	return err == nil && address.Labels[networkingv1.LabelManagedBy] == ipAllocator &&
+		address.Labels[networkingv1.LabelIPAddressFamily] == string(familyOf(parsed))
 }
 
 func validateIPAddress(address *networkingv1.IPAddress) field.ErrorList {
