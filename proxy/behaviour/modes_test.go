@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -112,9 +111,10 @@ func (v variant) expect(c testCase) expectation {
 	if a := c.arrive(); v.mode == proxy.IPVS && c.externalLocal && c.way != clusterIP && e.outcome == answered && len(a.usable(a.node)) > 0 {
 		// A virtual server has one list of destinations: clients inside the cluster get the local endpoints, as outside ones do, as with
 		// kube-proxy's. Only where there is none, they get all.
-		maps.DeleteFunc(e.sources, func(endpoint place, _ []netip.Addr) bool {
-			return !slices.ContainsFunc(a.usable(a.node), func(m member) bool { return m.place == endpoint })
-		})
+		clear(e.sources)
+		for _, endpoint := range a.usable(a.node) {
+			e.sources[endpoint.place] = a.seenBy(endpoint.place, a.fromNode)
+		}
 	}
 	if v.mode == proxy.Userspace {
 		// The proxy itself is the endpoint's client: it sees the node, whoever asked and by whatever policy.
