@@ -1,7 +1,6 @@
 package behaviour
 
 import (
-	"maps"
 	"net/netip"
 	"os"
 	"os/exec"
