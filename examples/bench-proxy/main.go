@@ -105,6 +105,9 @@ func run(ctx context.Context, o options) (err error) {
 	if b.options.kubelite, err = filepath.Abs(o.kubelite); err != nil {
 		return err
 	}
+	if b.directory, err = filepath.Abs(b.directory); err != nil { // PATH ignores relative folders
+		return err
+	}
 	if err := b.linkLegacy(); err != nil {
 		return err
 	}
