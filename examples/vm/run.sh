@@ -1,6 +1,6 @@
 #!/bin/bash
 # Boots Debian 12 with its own kernel, systemd and the unified control group hierarchy in a virtual machine without any network, and
-# runs guest.sh there: about half an hour without KVM. As root; everything is kept in bin/vm. `make test-vm` has built bin/kubelite
+# runs guest.sh there, which takes long without KVM. As root; everything is kept in bin/vm. `make test-vm` has built bin/kubelite
 # and bin/images.tar. KUBELITE_VM_PARTS chooses parts of guest.sh: "cluster", "kernel", "lessons"; all of them if it is empty.
 set -euo pipefail
 export CGO_ENABLED=0 GOFLAGS=-trimpath
