@@ -133,7 +133,7 @@ func (r records) endpoints(namespace, name string) []endpoint {
 func slicePorts(slice *discoveryv1.EndpointSlice) []port {
 	var ports []port
 	for _, source := range slice.Ports {
-		if source.Port == nil {
+		if source.Port == nil || *source.Port < 1 || *source.Port > 65535 { // the API server does not look
 			continue
 		}
 		p := port{protocol: "tcp", number: uint16(*source.Port)}

@@ -102,6 +102,7 @@ func TestEndpointsFromSlices(t *testing.T) {
 		"{addressType: IPv4, ports: [{name: dns, protocol: UDP, port: 5353}, {name: dns-tcp, port: 5454}], endpoints: [{addresses: [10.244.0.2]}]}",
 		"{addressType: IPv4, ports: [{name: dns, protocol: TCP, port: 1}], endpoints: [{addresses: [10.244.0.3]}]}",
 		"{addressType: IPv6, ports: [{name: dns, protocol: UDP, port: 5353}], endpoints: [{addresses: ['fd00::2']}]}",
+		"{addressType: IPv4, ports: [{name: dns, protocol: UDP, port: 0}, {name: dns-tcp, port: 70000}, {name: dns-tcp}], endpoints: [{addresses: [10.244.0.4]}]}",
 		"{addressType: FQDN, ports: [{name: dns, protocol: UDP, port: 5353}], endpoints: [{addresses: [example.com]}]}",
 	} {
 		slice := parse[discoveryv1.EndpointSlice](t, text)

@@ -60,7 +60,8 @@ func (s *SliceInput) GetObjectMeta() metav1.Object {
 	return &metav1.ObjectMeta{Namespace: s.Name.Namespace, Name: s.Name.Name}
 }
 
-// ReadSlice takes from an EndpointSlice what plans depend on. Ports without a number and endpoints without an address of the
+// ReadSlice takes from an EndpointSlice what plans depend on. Ports without a number that a port can have (the API
+// server does not look) and endpoints without an address of the
 // slice's family are passed over, of an endpoint's several addresses only the first counts.
 func ReadSlice(slice *discoveryv1.EndpointSlice) *SliceInput {
 	input := &SliceInput{Name: intern(slice.Namespace, slice.Name)}
@@ -73,7 +74,7 @@ func ReadSlice(slice *discoveryv1.EndpointSlice) *SliceInput {
 	}
 	for i := range slice.Ports {
 		port := &slice.Ports[i]
-		if port.Port == nil {
+		if port.Port == nil || *port.Port < 1 || *port.Port > 65535 {
 			continue
 		}
 		read := slicePort{protocol: corev1.ProtocolTCP, port: uint16(*port.Port)}
