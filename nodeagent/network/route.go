@@ -54,22 +54,56 @@ func (n *Node) SetRoutes(wanted []NodeRoute) error {
 	return errors.Join(failures...)
 }
 
-// keepRoutes puts back the routes of this package that somebody deletes, until ctx is done.
+// keepRoutes puts back the routes of this package that somebody deletes, or that went with a link which is up again, until ctx is done.
 func (n *Node) keepRoutes(ctx context.Context) error {
-	updates := make(chan netlink.RouteUpdate, 64)
-	if err := netlink.RouteSubscribe(updates, ctx.Done()); err != nil {
+	routes, links := make(chan netlink.RouteUpdate, 64), make(chan netlink.LinkUpdate, 64)
+	if err := netlink.RouteSubscribe(routes, ctx.Done()); err != nil {
 		return fmt.Errorf("watch routes: %w", err)
 	}
-	for update := range updates {
-		if update.Type != unix.RTM_DELROUTE || !n.isWanted(update.Route) {
-			continue
-		}
-		slog.Warn("somebody deleted a route of the Pod network; putting it back", "route", update.Route.String())
-		if err := netlink.RouteReplace(&update.Route); err != nil {
-			slog.Error("put a route of the Pod network back", "route", update.Route.String(), "error", err)
+	if err := netlink.LinkSubscribe(links, ctx.Done()); err != nil {
+		return fmt.Errorf("watch links: %w", err)
+	}
+	for {
+		select {
+		case update, open := <-routes:
+			if !open {
+				return nil
+			}
+			n.restore(update)
+		case update, open := <-links:
+			if !open {
+				return nil
+			}
+			// The kernel tells of no route that goes because a link goes down.
+			if update.Attrs().Name == n.config.Underlay && update.Attrs().Flags&net.FlagRunning != 0 {
+				n.restoreAll()
+			}
 		}
 	}
-	return nil
+}
+
+// restore puts a deleted route back, if it is wanted.
+func (n *Node) restore(update netlink.RouteUpdate) {
+	if update.Type != unix.RTM_DELROUTE || !n.isWanted(update.Route) {
+		return
+	}
+	slog.Warn("somebody deleted a route of the Pod network; putting it back", "route", update.Route.String())
+	if err := netlink.RouteReplace(&update.Route); err != nil {
+		slog.Error("put a route of the Pod network back", "route", update.Route.String(), "error", err)
+	}
+}
+
+// restoreAll sets what is missing of the routes that SetRoutes was told last.
+func (n *Node) restoreAll() {
+	n.mutex.Lock()
+	wanted := n.routes
+	n.mutex.Unlock()
+	if wanted == nil {
+		return // nobody has said yet: what a former agent set stays
+	}
+	if err := n.SetRoutes(wanted); err != nil {
+		slog.Error("put the routes of the Pod network back", "error", err)
+	}
 }
 
 // isWanted says whether a route that was deleted should be there: one to a node as SetRoutes was told, or one to a Pod whose link is still
