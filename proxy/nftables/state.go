@@ -80,11 +80,11 @@ func (s *state) claim(d destination, by *service) {
 	if all == nil {
 		all = []*service{owner}
 	}
-	if slices.Contains(all, by) {
+	place, there := slices.BinarySearchFunc(all, by.name, compareService)
+	if there {
 		return
 	}
-	all = append(all, by)
-	slices.SortFunc(all, func(a, b *service) int { return compareNames(a.name, b.name) })
+	all = slices.Insert(all, place, by)
 	s.contested[d], s.owners[d] = all, all[0]
 }
 
@@ -96,12 +96,18 @@ func (s *state) release(d destination, by *service) {
 		}
 		return
 	}
-	all = slices.DeleteFunc(all, func(other *service) bool { return other == by })
+	place, there := slices.BinarySearchFunc(all, by.name, compareService)
+	if !there {
+		return // it named the destination several times
+	}
+	all = slices.Delete(all, place, place+1)
 	s.contested[d], s.owners[d] = all, all[0]
 	if len(all) == 1 {
 		delete(s.contested, d)
 	}
 }
+
+func compareService(a *service, name types.NamespacedName) int { return compareNames(a.name, name) }
 
 func compareNames(a, b types.NamespacedName) int {
 	if a.Namespace != b.Namespace {
