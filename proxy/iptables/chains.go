@@ -29,10 +29,10 @@ var (
 	natNodePorts           = chain{tableNAT, "KUBE-NODEPORTS"}
 )
 
-// sharedChains is in the order in which the chains are written.
+// sharedChains is in the order in which the chains are written: KUBE-SERVICES leads to KUBE-NODEPORTS.
 var sharedChains = []chain{
 	filterServices, filterExternalServices, filterNodePorts, filterProxyFirewall,
-	natServices, natNodePorts,
+	natNodePorts, natServices,
 }
 
 // The chains whose rules do not depend on any Service.

@@ -220,3 +220,14 @@ func TestNetnsLargeCluster(t *testing.T) {
 		})
 	})
 }
+
+// Wherever the first Replace of a large cluster is cut, no rule is written before the chain that it leads to.
+func TestFirstReplaceIsCutAnywhere(t *testing.T) {
+	l, world := layoutOf(familyOptions[corev1.IPv4Protocol]), newWorld(1, corev1.IPv4Protocol, 20)
+	for edits := 1; edits <= 60; edits++ {
+		b := bounds{services: 0, edits: edits, rewrite: 0}
+		kernel := newFakeKernel()
+		r := replace(kernel.snapshot(), world.Plan(), l, b)
+		apply(t, kernel, slices.Concat(r.steps, r.cleanup))
+	}
+}
