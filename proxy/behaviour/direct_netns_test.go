@@ -18,7 +18,7 @@ func TestNetnsLab(t *testing.T) {
 			for _, protocol := range protocols {
 				for _, family := range families {
 					l.eventually(client, func() error {
-						got, err := call(protocol, netip.AddrPortFrom(server.address(family), endpointPort), patience)
+						got, err := call(protocol, netip.AddrPortFrom(server.address(family), endpointPort), slowly(patience))
 						if err == nil && got.endpoint != server {
 							err = fmt.Errorf("%s calls %s by %s: %s", client, server, protocol, got)
 						}

@@ -11,5 +11,5 @@
 // Start reading at TestNetnsMatrix, then expect.
 //
 // Caveat: a case that expects no answer waits 300 ms for one. On a machine that is slower than that it proves nothing, but never
-// fails for it.
+// fails for it. pace_test.go says what such a machine can set.
 package behaviour

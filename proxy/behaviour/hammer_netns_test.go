@@ -63,7 +63,7 @@ type hammered struct {
 
 func (h *hammer) connect(ctx context.Context, target hammered) {
 	for ctx.Err() == nil {
-		got, err := call(target.protocol, target.target, patience)
+		got, err := call(target.protocol, target.target, slowly(patience))
 		switch {
 		case err != nil:
 			h.lose("%s: %v", target, err)
@@ -72,7 +72,7 @@ func (h *hammer) connect(ctx context.Context, target hammered) {
 		default:
 			h.made.Add(1)
 		}
-		time.Sleep(pauseBetween)
+		time.Sleep(slowly(pauseBetween))
 	}
 }
 
@@ -80,7 +80,7 @@ func (h *hammer) keepTalking(ctx context.Context, conn net.Conn, target hammered
 	defer conn.Close()
 	buffer := make([]byte, 1)
 	for ctx.Err() == nil {
-		err := conn.SetDeadline(time.Now().Add(30 * time.Second))
+		err := conn.SetDeadline(time.Now().Add(slowly(30 * time.Second)))
 		if err == nil {
 			_, err = conn.Write([]byte("?"))
 		}
@@ -92,7 +92,7 @@ func (h *hammer) keepTalking(ctx context.Context, conn net.Conn, target hammered
 			return
 		}
 		h.echoes.Add(1)
-		time.Sleep(pauseBetween)
+		time.Sleep(slowly(pauseBetween))
 	}
 }
 

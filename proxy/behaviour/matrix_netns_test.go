@@ -32,7 +32,7 @@ func TestNetnsMatrix(t *testing.T) {
 			protocols := servedProtocols(v.mode)
 			l.serveEverywhere(protocols)
 			a := newAPI(t)
-			all := shapes()
+			all := sample(shapes(), matrixServices)
 			a.createAll(len(all), func(i int) error {
 				return a.create(t.Context(), all[i].service(i, protocols, families), all[i].endpointSlices(protocols)...)
 			})
@@ -43,8 +43,8 @@ func TestNetnsMatrix(t *testing.T) {
 			l.waitForProxies(a, protocols)
 			programmed := time.Now()
 			cases, calls := l.play(v, all, protocols)
-			t.Logf("%d Services programmed in %s; %d cases with %d calls in %s",
-				len(all), programmed.Sub(started).Round(time.Millisecond), cases, calls, time.Since(programmed).Round(time.Millisecond))
+			t.Logf("%d of %d Services programmed in %s; %d cases of %v with %d calls in %s",
+				len(all), len(shapes()), programmed.Sub(started).Round(time.Millisecond), cases, protocols, calls, time.Since(programmed).Round(time.Millisecond))
 		})
 	}
 }
@@ -85,7 +85,7 @@ func (l *lab) waitForProxies(a *api, protocols []corev1.Protocol) {
 		for _, family := range families {
 			target := testCase{shape: last, family: family, client: client, way: clusterIP}.target(number)
 			l.eventually(client, func() error {
-				got, err := call(corev1.ProtocolTCP, target, patience)
+				got, err := call(corev1.ProtocolTCP, target, slowly(patience))
 				if err == nil && got.outcome != answered {
 					err = fmt.Errorf("call %s from %s: %s", target, client, got)
 				}
@@ -102,7 +102,7 @@ func (l *lab) eventually(p place, f func() error) {
 	wait := l.clients(p, 1, work)
 	failure := make(chan error, 1)
 	work <- func() {
-		deadline := time.Now().Add(time.Minute)
+		deadline := time.Now().Add(slowly(time.Minute))
 		for {
 			err := f()
 			if err == nil || time.Now().After(deadline) {
@@ -162,7 +162,7 @@ func (l *lab) play(v variant, all []shape, protocols []corev1.Protocol) (cases, 
 		}
 		close(queue)
 		queues = append(queues, queue)
-		waits = append(waits, l.clients(client, threadsPerPlace, queue))
+		waits = append(waits, l.clients(client, max(1, threadsPerPlace/slowness), queue))
 	}
 	for _, wait := range waits {
 		wait()
@@ -188,9 +188,9 @@ const (
 
 // playCase calls until every expected endpoint answered, but not for ever.
 func playCase(c testCase, target netip.AddrPort, expected expectation) ([]answer, error) {
-	wait := patience
+	wait := slowly(patience)
 	if expected.outcome == unanswered || expected.outcome == leftAlone {
-		wait = impatience
+		wait = slowly(impatience)
 	}
 	var answers []answer
 	seen := map[place]bool{}

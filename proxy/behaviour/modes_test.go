@@ -1,6 +1,7 @@
 package behaviour
 
 import (
+	"errors"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -12,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/kubelite/kubelite/proxy"
+	"github.com/kubelite/kubelite/proxy/ipvs"
 )
 
 // variant is a mode with what it is run with.
@@ -41,8 +43,8 @@ func (v variant) require(t testing.TB) {
 // missing says what this kernel or machine lacks for the variant; empty for nothing.
 func (v variant) missing() string {
 	if v.mode == proxy.IPVS {
-		if _, err := os.Stat("/proc/net/ip_vs"); err != nil {
-			return "the kernel module ip_vs is missing"
+		if err := ipvs.Check(ipvs.DefaultScheduler); errors.Is(err, ipvs.ErrMissingModule) {
+			return err.Error()
 		}
 	}
 	if v.multi != "" {

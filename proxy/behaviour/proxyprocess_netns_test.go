@@ -114,7 +114,7 @@ func (p *proxyProcess) stop() {
 		if err != nil {
 			p.Errorf("the proxy ended with: %v\n%s", err, p.log)
 		}
-	case <-time.After(time.Minute):
+	case <-time.After(slowly(time.Minute)):
 		p.command.Process.Kill()
 		p.Errorf("the proxy did not end: %v", <-p.ended)
 	}
