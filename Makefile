@@ -60,7 +60,7 @@ e2e: deps build images ## the exercises and the faults, on real clusters
 .PHONY: test-vm
 test-vm: BUILD_PACKAGES += qemu-system-x86 mmdebstrap e2fsprogs
 test-vm: deps build images ## the kernel tests, the faults and the exercises on Debian with its own kernel, in a virtual machine
-	$(SUDO) env KUBELITE_VM_ACCELERATOR=$(KUBELITE_VM_ACCELERATOR) examples/vm/run.sh
+	$(SUDO) env $(foreach v,ACCELERATOR PARTS PACKAGES MODES SERVICES,KUBELITE_VM_$v='$(KUBELITE_VM_$v)') examples/vm/run.sh
 
 .PHONY: bench
 bench: build images ## measure what the documentation claims

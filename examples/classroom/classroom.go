@@ -74,7 +74,7 @@ func Start(ctx context.Context, name string, out io.Writer) (*Classroom, error) 
 
 // Up starts what does not run of the cluster. Its proxy mode is KUBELITE_PROXY_MODE of the environment; without it the default.
 func (c *Classroom) Up(ctx context.Context, out io.Writer) error {
-	arguments := []string{"up", "--nodes", "2", "--uplink", "off"}
+	arguments := []string{"up", "--nodes", "2", "--uplink", "off", "--timeout", "10m"} // an emulated machine needs two for the images
 	if mode := os.Getenv("KUBELITE_PROXY_MODE"); mode != "" {
 		arguments = append(arguments, "--proxy-mode", mode)
 	}

@@ -1,10 +1,10 @@
 #!/bin/bash
 # What the virtual machine of run.sh does: a cluster before a reboot, after it and in every proxy mode, the kernel tests, the
-# faults, the exercises in every proxy mode. The file parts says which of these.
+# faults, the exercises in every proxy mode. The file settings says which of these.
 set -Eeuo pipefail
 export PATH=/kubelite/bin:$PATH HOME=/root KUBELITE_REQUIRE_ROOT=1 KUBELITE_TEST_PROGRAM=/kubelite/bin/program
 cd /kubelite
-modes="iptables nftables ipvs userspace"
+. ./settings
 say() { echo "--- $* ($(cut -d. -f1 /proc/uptime) s after boot)"; }
 fail() {
 	echo "failed: line $1 of guest.sh"
@@ -14,21 +14,33 @@ fail() {
 	exit 1
 }
 trap 'fail $LINENO' ERR
-part() { grep -qw "$1" parts; }
+part() { [[ " $parts " == *" $1 "* ]]; }
 
-# answers calls the Service as a process of node-1 does, and from there its node port, until each answers.
+# answers calls the Service from a node, the laptop and a Pod, each in a way of its own, until it answers.
 answers() {
-	local address
-	address=$(kubectl get service numbers-api -o jsonpath='{.spec.clusterIP}')
-	kubelite node exec node-1 -- curl --silent --show-error --max-time 10 --retry 30 --retry-delay 1 --retry-all-errors \
-		--output /dev/null "http://$address/"
+	local cluster_ip node_port balancer
+	read -r cluster_ip node_port balancer <<<"$(kubectl get service numbers-api \
+		-o jsonpath='{.spec.clusterIP} {.spec.ports[0].nodePort} {.status.loadBalancer.ingress[0].ip}')"
+	local get="curl --silent --show-error --max-time 10 --retry 30 --retry-delay 1 --retry-all-errors"
+	for call in "kubelite node exec node-1 -- $get http://$cluster_ip/rng" "kubelite laptop -- $get http://192.168.1.2:$node_port/rng" \
+		"kubelite laptop -- $get http://$balancer/rng" "kubectl exec deploy/sleep-1 -- curl -s http://numbers-api/rng"; do
+		[[ $($call) =~ ^[0-9]+$ ]] || { echo "no number from: $call"; return 1; }
+	done
+}
+
+# look prints what docs/ipvs.md shows of mode ipvs.
+look() {
+	for command in "ipvsadm -ln" "ip address show kube-ipvs0" "ipset list KUBE-CLUSTER-IP" "iptables -t nat -S KUBE-IPVS-SERVICES"; do
+		echo "\$ sudo kubelite node exec node-1 -- $command"
+		kubelite node exec node-1 -- $command
+	done
 }
 
 ln -sf kubelite bin/kubectl
 if part cluster && [ ! -e /var/lib/kubelite ]; then
 	say "$(uname -r), $(stat -f -c %T /sys/fs/cgroup) on /sys/fs/cgroup"
 	# in a unit of its own, which systemd clears when up has ended: the cluster must stay
-	systemd-run --quiet --wait --pipe --setenv=HOME=/root bin/kubelite up
+	systemd-run --quiet --wait --pipe --setenv=HOME=/root bin/kubelite up --timeout 10m
 	kubectl apply -f examples/sleep/sleep1.yaml -f examples/numbers/api.yaml
 	kubectl rollout status deployment/sleep-1 deployment/numbers-api --timeout 5m
 	say "reboot"
@@ -37,15 +49,17 @@ if part cluster && [ ! -e /var/lib/kubelite ]; then
 fi
 if part cluster; then
 	say "up after the reboot"
-	kubelite up
+	kubelite up --timeout 10m
 	kubectl wait --for=condition=Ready pod --all --all-namespaces --timeout 5m
 	kubectl get pods -o wide
 	kubectl get pods -o jsonpath='{.items[*].status.containerStatuses[*].restartCount}' | grep -q '^[1-9 ]*$'
-	kubectl expose deployment numbers-api --port 80 --target-port 80
-	for mode in $modes iptables; do
+	kubectl expose deployment numbers-api --type LoadBalancer --port 80 --target-port 80
+	kubectl wait --for=jsonpath='{.status.loadBalancer.ingress}' service/numbers-api --timeout 5m
+	for mode in iptables nftables ipvs userspace iptables; do
 		say "the running cluster in mode $mode"
-		kubelite up --proxy-mode "$mode"
+		kubelite up --proxy-mode "$mode" --timeout 10m
 		answers
+		[ "$mode" != ipvs ] || look
 	done
 	kubelite status
 	kubelite down --purge
@@ -60,7 +74,7 @@ if part kernel; then
 		package=$(dirname "$binary")
 		tests='^TestNetns|^TestKill|^TestDownAndUp$' # the other faults are the same on every kernel
 		# every other mode's behaviour is the same on every kernel
-		[ "$package" != ./proxy/behaviour ] || tests='^TestNetnsMatrix$/^ipvs$'
+		[ "$package" != ./proxy/behaviour ] || tests='^TestNetns(Matrix|KilledProxy.*|EditedRules.*|APIServerGone)$/^ipvs$'
 		say "$package"
 		(cd "$package" && ./kernel.test -test.v -test.timeout 20m -test.run "$tests" 2>&1 |
 			grep --line-buffered -E '^ *--- |PASS|FAIL|^ +[a-z_]+\.go|^panic') || failed+=("$package")

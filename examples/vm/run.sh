@@ -1,13 +1,19 @@
 #!/bin/bash
 # Boots Debian 12 with its own kernel, systemd and the unified control group hierarchy in a virtual machine without any network, and
-# runs guest.sh there, which takes long without KVM. As root; everything is kept in bin/vm. `make test-vm` has built bin/kubelite
-# and bin/images.tar. KUBELITE_VM_PARTS chooses parts of guest.sh: "cluster", "kernel", "lessons"; all of them if it is empty.
+# runs guest.sh there. As root; everything is kept in bin/vm. `make test-vm` has built bin/kubelite and bin/images.tar.
+#
+# In the environment; what is empty has its default:
+#   KUBELITE_VM_ACCELERATOR  of QEMU, such as tcg; KVM where there is one
+#   KUBELITE_VM_PARTS        of guest.sh: "cluster kernel lessons"
+#   KUBELITE_VM_PACKAGES     whose kernel tests run, such as "proxy/ipvs proxy/behaviour"; all that have some
+#   KUBELITE_VM_MODES        that the exercises run in: "iptables nftables ipvs userspace"
+#   KUBELITE_VM_SERVICES     of the behaviour tests' 320 that are tried in mode ipvs: all, but 40 without KVM
 set -euo pipefail
 export CGO_ENABLED=0 GOFLAGS=-trimpath
 cd "$(dirname "$0")/../.."
 vm=bin/vm
 share=$vm/kubelite # what the machine has of the repository, as /kubelite
-accelerator=${KUBELITE_VM_ACCELERATOR:-} # of QEMU, such as tcg; empty: KVM where there is one
+accelerator=${KUBELITE_VM_ACCELERATOR:-}
 [ -n "$accelerator" ] || if [ -w /dev/kvm ]; then accelerator=kvm; else accelerator=tcg; fi
 
 packages=systemd-sysv,udev,dbus,libpam-systemd,linux-image-cloud-amd64,kmod,procps,iproute2,iptables,runc,conmon,conntrack,busybox,curl,ca-certificates
@@ -39,12 +45,22 @@ mkdir -p $share/bin
 cp go.mod $share
 cp bin/kubelite bin/images.tar $share/bin
 parts=${KUBELITE_VM_PARTS:-cluster kernel lessons}
-echo "$parts" >$share/parts
+modes=${KUBELITE_VM_MODES:-iptables nftables ipvs userspace}
+services=${KUBELITE_VM_SERVICES:-} slowness=
+if [ $accelerator = tcg ]; then
+	services=${services:-40} slowness=10
+fi
+cat >$share/settings <<-SETTINGS
+	parts="$parts"
+	modes="$modes"
+	export KUBELITE_BEHAVIOUR_SERVICES=$services KUBELITE_BEHAVIOUR_SLOWNESS=$slowness
+SETTINGS
 go build -ldflags '-s -w' -o $share/bin/lesson ./examples/lesson
 go build -ldflags '-s -w' -o $share/bin/program ./nodeagent/runtime/testdata/program
 find examples -name '*.md' -o -name '*.yaml' -o -name '*.sh' | xargs cp --parents -t $share
 if [[ $parts == *kernel* ]]; then
-	for package in $(find . -path ./bin -prune -o -name '*_netns_test.go' -printf '%P\n' | xargs -n1 dirname | sort -u) examples/faults; do
+	packages=$(find . -path ./bin -prune -o -name '*_netns_test.go' -printf '%P\n' | xargs -n1 dirname | sort -u)
+	for package in ${KUBELITE_VM_PACKAGES:-$packages examples/faults}; do
 		mkdir -p $share/$package
 		[ ! -d $package/testdata ] || cp -r $package/testdata $share/$package
 		go test -c -ldflags '-s -w' -o $share/$package/kernel.test ./$package
