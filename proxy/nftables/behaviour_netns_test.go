@@ -18,6 +18,7 @@ import (
 	"github.com/kubelite/kubelite/internal/netns"
 	"github.com/kubelite/kubelite/internal/netnstest"
 	"github.com/kubelite/kubelite/proxy/plan"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 )
 
@@ -268,6 +269,63 @@ func TestNetnsAffinity(t *testing.T) {
 			})
 		})
 		update(all[name])
+	}
+}
+
+// A client that goes on calling an endpoint that never answers is not remembered again after the endpoint went.
+func TestNetnsAffinityOfSilentEndpoint(t *testing.T) {
+	l := newLab(t)
+	all := readPlan(t, "testdata/behaviour.yaml")
+	name := types.NamespacedName{Namespace: "default", Name: "sticky"}
+	at := func(endpoint string) plan.Plan {
+		port := all[name][0]
+		port.Protocol = corev1.ProtocolUDP
+		port.Cluster = []plan.Endpoint{{AddrPort: netip.MustParseAddrPort(endpoint)}}
+		return plan.Plan{name: {port}}
+	}
+	var silent net.PacketConn
+	if err := netns.Do(l.a, func() (err error) {
+		silent, err = net.ListenPacket("udp4", ":9")
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	var client net.Conn
+	if err := netns.Do(l.client, func() (err error) {
+		client, err = net.Dial("udp4", "10.96.1.5:80")
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	call := func() {
+		t.Helper()
+		if _, err := client.Write([]byte("?")); err != nil {
+			t.Fatal(err)
+		}
+		if err := silent.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := silent.ReadFrom(make([]byte, 8)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	made := l.program(nil, at("10.244.0.2:9"))
+	remembered := func() (count int) {
+		l.onNode(func() error {
+			return made.connection.readSet(made.layout, affinity, func(element, []byte) error { count++; return nil })
+		})
+		return count
+	}
+	call()
+	if actual := remembered(); actual != 1 {
+		t.Errorf("%d clients are remembered, expected 1", actual)
+	}
+	l.onNode(func() error { return made.Update(background, at("10.244.0.3:9")) })
+	call() // connection tracking leads there
+	if actual := remembered(); actual != 0 {
+		t.Errorf("%d clients are remembered after their endpoint went", actual)
 	}
 }
 

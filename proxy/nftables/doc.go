@@ -4,7 +4,8 @@
 //
 //	prerouting, output ─► services ─► @services: a chain for each kind of destination and number of endpoints
 //	                                    └─► cluster-ip-5 ─► a random number, @endpoints ─► DNAT
-//	input, forward, output ─► remember-client (session affinity), no-endpoints (refuse, drop)
+//	input, forward, output ─► no-endpoints (refuse, drop)
+//	input, postrouting ─► remember-client (session affinity)
 //	postrouting ─► masquerade what is marked, or goes back to where it came from
 //
 // layout.go and chain.go write the rules, set.go the sets and maps: pure. destination.go and element.go turn a plan's ports into

@@ -121,13 +121,13 @@ func conntrackStateNew() []attribute {
 	}
 }
 
-// translated goes on with connections whose destination was translated.
-func translated() []attribute {
+// translated goes on with connections whose destination was translated (NFT_CMP_NEQ), or was not (NFT_CMP_EQ).
+func translated(operation uint32) []attribute {
 	const statusDestinationNAT = 1 << 5
 	return []attribute{
 		expression("ct", register(0).attribute(unix.NFTA_CT_DREG), number(unix.NFTA_CT_KEY, unix.NFT_CT_STATUS)),
 		bitwise(0, native(statusDestinationNAT), native(0)),
-		compare(0, unix.NFT_CMP_NEQ, native(0)),
+		compare(0, operation, native(0)),
 	}
 }
 

@@ -46,11 +46,13 @@ type hook struct {
 }
 
 // Priorities are those of kube-proxy's nftables mode. Source ranges are about the address that a client sent to, so that they are
-// looked at before addresses are translated; what was not translated is refused after that.
+// looked at before addresses are translated; what was not translated is refused after that. Clients are remembered before anybody
+// translates their addresses: that ends the way through the nat chains of a hook.
 const (
 	priorityFirewall    = priorityDestination - 10
 	priorityDestination = -100
 	priorityFilter      = 0
+	priorityRemember    = prioritySource - 10
 	prioritySource      = 100
 )
 
@@ -66,10 +68,10 @@ const (
 // chains are in an order in which each leads only to ones before it.
 func (l layout) chains() []fixedChain {
 	jumpToServices := []rule{{immediateVerdict(verdictJump, chainServices)}}
-	newConnections := []rule{
-		append(append(conntrackStateNew(), translated()...), immediateVerdict(verdictGoto, chainRememberClient)),
-		append(conntrackStateNew(), immediateVerdict(verdictJump, chainNoEndpoints)),
-	}
+	newConnections := []rule{append(append(conntrackStateNew(), translated(unix.NFT_CMP_EQ)...), immediateVerdict(verdictJump, chainNoEndpoints))}
+	// Only the first packet of a connection enters a nat chain. One that is repeated, because a dead endpoint does not answer, would
+	// be remembered after the endpoint went, and forgotten.
+	remembering := []rule{append(translated(unix.NFT_CMP_NEQ), immediateVerdict(verdictGoto, chainRememberClient))}
 	inside := []rule{}
 	toNodePortsInside := []rule{}
 	if l.options.ClusterCIDR.IsValid() {
@@ -94,6 +96,8 @@ func (l layout) chains() []fixedChain {
 		{"filter-input", &hook{"filter", hookInput, priorityFilter}, newConnections},
 		{"filter-forward", &hook{"filter", hookForward, priorityFilter}, newConnections},
 		{"filter-output", &hook{"filter", hookOutput, priorityFilter}, newConnections},
+		{"remember-input", &hook{"nat", hookInput, priorityRemember}, remembering},
+		{"remember-postrouting", &hook{"nat", hookPostrouting, priorityRemember}, remembering},
 		{"nat-postrouting", &hook{"nat", hookPostrouting, prioritySource}, l.masquerade()},
 	}
 }
