@@ -25,7 +25,8 @@ type balancer struct {
 	next      [2]int              // counts the choices, by scope
 	// affinity is how long after its last connection a client keeps its endpoint; 0 for no session affinity.
 	affinity time.Duration
-	clients  map[netip.Addr]affine
+	// clients are those with an endpoint to keep, by scope: who uses both ways in has an endpoint for each.
+	clients [2]map[netip.Addr]affine
 	// expire is when clients is next searched for those whose time is over.
 	expire time.Time
 }
@@ -38,7 +39,7 @@ type affine struct {
 
 // newBalancer begins at any endpoint, so that not all nodes begin at the same.
 func newBalancer() *balancer {
-	return &balancer{next: [2]int{rand.IntN(1 << 16), rand.IntN(1 << 16)}, clients: map[netip.Addr]affine{}}
+	return &balancer{next: [2]int{rand.IntN(1 << 16), rand.IntN(1 << 16)}, clients: [2]map[netip.Addr]affine{{}, {}}}
 }
 
 // set takes over the endpoints and the affinity of port.
@@ -48,7 +49,9 @@ func (b *balancer) set(port *plan.Port) {
 	b.endpoints = [2][]netip.AddrPort{addresses(port.Cluster), addresses(port.Local)}
 	b.affinity = time.Duration(port.AffinitySeconds) * time.Second
 	if b.affinity == 0 {
-		clear(b.clients)
+		for _, clients := range b.clients {
+			clear(clients)
+		}
 	}
 }
 
@@ -70,8 +73,8 @@ func (b *balancer) pick(scope scope, client netip.Addr, failed []netip.AddrPort)
 	}
 	if b.affinity > 0 {
 		b.forgetExpired(now)
-		if kept, ok := b.clients[client]; ok && now.Sub(kept.used) < b.affinity && usable(kept.endpoint) {
-			b.clients[client] = affine{kept.endpoint, now}
+		if kept, ok := b.clients[scope][client]; ok && now.Sub(kept.used) < b.affinity && usable(kept.endpoint) {
+			b.clients[scope][client] = affine{kept.endpoint, now}
 			return kept.endpoint, true
 		}
 	}
@@ -82,7 +85,7 @@ func (b *balancer) pick(scope scope, client netip.Addr, failed []netip.AddrPort)
 			continue
 		}
 		if b.affinity > 0 {
-			b.clients[client] = affine{endpoint, now}
+			b.clients[scope][client] = affine{endpoint, now}
 		}
 		return endpoint, true
 	}
@@ -90,11 +93,11 @@ func (b *balancer) pick(scope scope, client netip.Addr, failed []netip.AddrPort)
 }
 
 // forget ends the client's affinity to an endpoint that did not serve it.
-func (b *balancer) forget(client netip.Addr, endpoint netip.AddrPort) {
+func (b *balancer) forget(scope scope, client netip.Addr, endpoint netip.AddrPort) {
 	b.mutex.Lock()
 	defer b.mutex.Unlock()
-	if b.clients[client].endpoint == endpoint {
-		delete(b.clients, client)
+	if b.clients[scope][client].endpoint == endpoint {
+		delete(b.clients[scope], client)
 	}
 }
 
@@ -104,9 +107,11 @@ func (b *balancer) forgetExpired(now time.Time) {
 		return
 	}
 	b.expire = now.Add(b.affinity)
-	for client, kept := range b.clients {
-		if now.Sub(kept.used) >= b.affinity {
-			delete(b.clients, client)
+	for _, clients := range b.clients {
+		for client, kept := range clients {
+			if now.Sub(kept.used) >= b.affinity {
+				delete(clients, client)
+			}
 		}
 	}
 }

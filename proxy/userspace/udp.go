@@ -123,7 +123,7 @@ func (f *udpFlow) send(packet []byte) error {
 // fail ends a flow. The client of an endpoint that refused it gets the next one.
 func (s *udpSocket) fail(flow *udpFlow, err error) {
 	if errors.Is(err, unix.ECONNREFUSED) {
-		s.balancer.forget(flow.client.Addr().Unmap(), flow.endpoint)
+		s.balancer.forget(s.scope, flow.client.Addr().Unmap(), flow.endpoint)
 	}
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
@@ -147,7 +147,7 @@ func (s *udpSocket) flow(client netip.AddrPort, control []byte) (*udpFlow, error
 	}
 	conn, err := s.dial(s.ctx, "udp", endpoint.String())
 	if err != nil {
-		s.balancer.forget(client.Addr().Unmap(), endpoint)
+		s.balancer.forget(s.scope, client.Addr().Unmap(), endpoint)
 		return nil, err
 	}
 	flow := &udpFlow{client, endpoint, conn, source}
