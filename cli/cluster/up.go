@@ -119,19 +119,24 @@ func settle(options UpOptions) (*Cluster, error) {
 			return nil, err
 		}
 	}
-	if changed := have.change(wanted, options.Asked); changed {
-		if err := errors.Join(have.Validate(), have.save()); err != nil {
-			return nil, err
+	if refusal := have.refuseChanges(wanted, options.Asked); refusal != nil {
+		if _, err := os.Stat(have.Dir("server", "kubelite.db")); !errors.Is(err, os.ErrNotExist) {
+			return nil, refusal
 		}
-	}
-	refusal := have.refuseChanges(wanted, options.Asked)
-	if _, err := os.Stat(have.Dir("server", "kubelite.db")); refusal != nil && errors.Is(err, os.ErrNotExist) {
 		if err := down(have.Name()); err != nil {
 			return nil, err
 		}
 		return create(wanted)
 	}
-	return have, refusal
+	if changed := have.change(wanted, options.Asked); changed {
+		if err := have.Validate(); err != nil {
+			return nil, err
+		}
+		if err := have.save(); err != nil {
+			return nil, err
+		}
+	}
+	return have, nil
 }
 
 // create saves a cluster's settings, with a port for its API server if none was asked for. Clusters that are created at the same
