@@ -73,7 +73,7 @@ winkernel: {enableDSR: false, forwardHealthCheckVip: false, networkName: "", roo
 			"ipvs node-1 [10.244.0.0/16 fd00::/48] [primary 10.0.0.0/8] true 13 true invalid AddrPort 0.0.0.0:10249 [192.168.1.2] 5s"},
 		{"a file", []string{"--config=FILE"}, "nftables  [10.32.0.0/16] [primary 10.0.0.0/8] true 15 false 0.0.0.0:10256 127.0.0.1:10249 [] 30s"},
 		{"flags over a file", []string{"--config=FILE", "--hostname-override=node-1", "--proxy-mode=iptables", "--nodeport-addresses=all,localhost", "--masquerade-all=false"},
-			"iptables node-1 [10.32.0.0/16] [all localhost] false 15 false 0.0.0.0:10256 127.0.0.1:10249 [] 30s"},
+			"iptables node-1 [10.32.0.0/16] [all localhost] false 14 false 0.0.0.0:10256 127.0.0.1:10249 [] 0s"},
 	} {
 		t.Run(test.about, func(t *testing.T) {
 			c, err := parseServiceProxy(t, kubeadm, test.arguments...)

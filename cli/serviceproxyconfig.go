@@ -65,6 +65,9 @@ func (o serviceProxyOptions) read(given *pflag.FlagSet) (v1alpha1.KubeProxyConfi
 		return o.settings, fmt.Errorf("--config %s: it holds a %q of %q, not a KubeProxyConfiguration of %s", o.file, s.Kind, s.APIVersion, v1alpha1.SchemeGroupVersion)
 	}
 	fillProxySettings(s)
+	if given.Changed("proxy-mode") { // it decides which of the modes' settings count
+		s.Mode = o.settings.Mode
+	}
 	if proxy.Mode(s.Mode) == proxy.NFTables {
 		s.IPTables.MasqueradeBit, s.IPTables.MasqueradeAll, s.IPTables.SyncPeriod = s.NFTables.MasqueradeBit, s.NFTables.MasqueradeAll, s.NFTables.SyncPeriod
 	}
