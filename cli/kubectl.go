@@ -99,7 +99,7 @@ func pluginArguments(arguments []string) []string {
 // ownNames are kubelite's own top-level commands.
 var ownNames = map[string]bool{
 	"up": true, "down": true, "status": true, "kubeconfig": true, "image": true, "laptop": true, "node": true,
-	"server": true, "agent": true, "dns": true,
+	"server": true, "agent": true, "service-proxy": true, "dns": true,
 }
 
 const ownAnnotation = "kubelite.dev/own"
