@@ -112,7 +112,7 @@ func newLab(t testing.TB) *lab {
 		l.ip(name, "link set lo up")
 	}
 	l.sysctls("switch", map[string]string{"ipv4/ip_forward": "1", "ipv6/conf/all/forwarding": "1"})
-	l.ip("switch", "link add switch0 type bridge", "link set switch0 up",
+	l.ip("switch", "link add switch0 type bridge mcast_snooping 0", "link set switch0 up",
 		"address add 192.168.1.1/24 dev switch0", "address add fd00:c0::1/64 dev switch0 nodad")
 	for _, host := range []place{laptop, node1, node2} {
 		l.ip("switch", fmt.Sprintf("link add %s type veth peer name eth0 netns %s", host, l.namespace(host)),
@@ -138,13 +138,16 @@ func (l *lab) buildNode(node, other place, pods ...place) {
 		for _, pod := range pods {
 			link := "v" + string(pod)
 			if family == corev1.IPv4Protocol {
-				l.ip(node, fmt.Sprintf("link add %s type veth peer name eth0 netns %s", link, l.namespace(pod)), "link set "+link+" up")
+				l.ip(node, fmt.Sprintf("link add %s address %s type veth peer name eth0 address %s netns %s", link, nodeHardware, podHardware, l.namespace(pod)),
+					"link set "+link+" up")
 				l.ip(pod, "link set eth0 up")
 			}
 			l.ip(node, fmt.Sprintf("address add %s/%d dev %s %s", node.gateway(family), network, link, nodad(family)),
-				fmt.Sprintf("route add %s/%d dev %s", pod.address(family), network, link))
+				fmt.Sprintf("route add %s/%d dev %s", pod.address(family), network, link),
+				fmt.Sprintf("neighbour add %s lladdr %s dev %s nud permanent", pod.address(family), podHardware, link))
 			l.ip(pod, fmt.Sprintf("address add %s/%d dev eth0 %s", pod.address(family), network, nodad(family)),
 				fmt.Sprintf("route add %s/%d dev eth0", node.gateway(family), network),
+				fmt.Sprintf("neighbour add %s lladdr %s dev eth0 nud permanent", node.gateway(family), nodeHardware),
 				fmt.Sprintf("route add default via %s", node.gateway(family)))
 		}
 		own, _ := node.gateway(family).Prefix(bits)
@@ -154,6 +157,9 @@ func (l *lab) buildNode(node, other place, pods ...place) {
 		l.run(node, command, "-t", "nat", "-A", "POSTROUTING", "-s", own.String(), "!", "-d", clusterCIDR(family).String(), "-o", "eth0", "-j", "MASQUERADE")
 	}
 }
+
+// The ends of the link between a node and each of its Pods know each other, as in a cluster: nobody has to be looked for.
+const nodeHardware, podHardware = "0a:58:00:00:00:01", "0a:58:00:00:00:02"
 
 func nodad(family corev1.IPFamily) string {
 	if family == corev1.IPv6Protocol {
