@@ -118,10 +118,12 @@ func (c Config) families() []corev1.IPFamily {
 
 // options are the backend's of the family.
 func (c Config) options(family corev1.IPFamily) backend.Options {
+	networks := c.nodePortAddresses(family)
+	onLocalhost := len(networks) == 0 || slices.ContainsFunc(networks, netip.MustParsePrefix("127.0.0.0/8").Overlaps)
 	options := backend.Options{
 		Family:             family,
-		NodePortAddresses:  c.nodePortAddresses(family),
-		LocalhostNodePorts: family == corev1.IPv4Protocol && c.Mode == IPTables && !c.NoLocalhostNodePorts,
+		NodePortAddresses:  networks,
+		LocalhostNodePorts: family == corev1.IPv4Protocol && c.Mode == IPTables && !c.NoLocalhostNodePorts && onLocalhost,
 		MasqueradeAll:      c.MasqueradeAll,
 		MasqueradeBit:      *c.MasqueradeBit,
 	}

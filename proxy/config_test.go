@@ -29,7 +29,7 @@ func TestOptionsOfAFamily(t *testing.T) {
 		{"networks", Config{NodeIPs: dual, ClusterCIDRs: []netip.Prefix{netip.MustParsePrefix("fd00:244::9/64"), netip.MustParsePrefix("10.244.0.0/16")},
 			NodePortAddresses: []string{"192.168.1.7/24", "localhost", "192.168.1.0/24"}, NoLocalhostNodePorts: true}, "[IPv4 IPv6]",
 			"10.244.0.0/16 [192.168.1.2] [192.168.1.0/24 127.0.0.0/8] false; fd00:244::/64 [fd00:1::2] [::1/128] false"},
-		{"no network of the family: all", Config{NodeIPs: dual, NodePortAddresses: []string{"10.0.0.0/8"}}, "[IPv4 IPv6]", "invalid Prefix [192.168.1.2] [10.0.0.0/8] true; invalid Prefix [fd00:1::2] [] false"},
+		{"no network of the family: all", Config{NodeIPs: dual, NodePortAddresses: []string{"10.0.0.0/8"}}, "[IPv4 IPv6]", "invalid Prefix [192.168.1.2] [10.0.0.0/8] false; invalid Prefix [fd00:1::2] [] false"},
 	} {
 		t.Run(test.about, func(t *testing.T) {
 			test.config.NodeName = "node-1"

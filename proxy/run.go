@@ -17,6 +17,7 @@ import (
 	"github.com/kubelite/kubelite/internal/netns"
 	"github.com/kubelite/kubelite/proxy/conntrack"
 	"github.com/kubelite/kubelite/proxy/health"
+	"github.com/kubelite/kubelite/proxy/iptables"
 	"github.com/kubelite/kubelite/proxy/metrics"
 	"github.com/kubelite/kubelite/proxy/plan"
 )
@@ -122,7 +123,7 @@ func (p *proxy) program(ctx context.Context) error {
 func (p *proxy) startFamily(ctx context.Context, of corev1.IPFamily) (*family, error) {
 	options := p.config.options(of)
 	if options.LocalhostNodePorts {
-		if err := allowRouteLocalnet(); err != nil {
+		if err := iptables.AllowRouteLocalnet(); err != nil {
 			slog.Warn("node ports are not served on 127.0.0.1", "error", err)
 			options.LocalhostNodePorts = false
 		}

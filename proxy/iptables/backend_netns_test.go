@@ -3,6 +3,7 @@ package iptables
 import (
 	"context"
 	"fmt"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -321,6 +322,33 @@ func sorted(saved string) string {
 	lines = slices.DeleteFunc(lines, func(line string) bool { return !strings.HasPrefix(line, "-A") && !strings.HasPrefix(line, ":MINE") })
 	slices.Sort(lines)
 	return strings.Join(lines, "\n")
+}
+
+// With the rule that guards 127.0.0.0/8 goes the sysctl that opened it; somebody else's stays.
+func TestNetnsCleanupClosesLocalnet(t *testing.T) {
+	for _, options := range []backend.Options{nodeOptions, {Family: nodeOptions.Family, MasqueradeBit: 14}} {
+		options.LocalhostNodePorts = options.ClusterCIDR.IsValid()
+		inNamespace(t, func() error {
+			if err := AllowRouteLocalnet(); err != nil {
+				return err
+			}
+			b, err := New(options)
+			if err != nil {
+				return err
+			}
+			if err := b.Replace(context.Background(), plan.Plan{}); err != nil {
+				return err
+			}
+			if err := Cleanup(context.Background()); err != nil {
+				return err
+			}
+			after, err := os.ReadFile(routeLocalnet)
+			if open := strings.TrimSpace(string(after)) == "1"; open == options.LocalhostNodePorts {
+				t.Errorf("node ports on 127.0.0.1 %v: route_localnet is %s", options.LocalhostNodePorts, after)
+			}
+			return err
+		})
+	}
 }
 
 // A kubelet's KUBE-FIREWALL is not the proxy's to delete.

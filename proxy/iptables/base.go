@@ -12,12 +12,15 @@ type chainRules struct {
 	rules []string
 }
 
+// localnetComment is the rule's that drops what neighbours send to 127.0.0.0/8.
+const localnetComment = "block incoming localnet connections"
+
 // baseChains are the chains that are there even when there is no Service, without the shared ones.
 func (l *layout) baseChains() []chainRules {
 	var firewall, forward []string
 	if !l.ipv6() && l.LocalhostNodePorts {
 		// route_localnet lets neighbours reach what listens on 127.0.0.1 only; this takes that away again.
-		firewall = append(firewall, `! -s 127.0.0.0/8 -d 127.0.0.0/8 -m comment --comment "block incoming localnet connections"`+
+		firewall = append(firewall, `! -s 127.0.0.0/8 -d 127.0.0.0/8 -m comment --comment "`+localnetComment+`"`+
 			` -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP`)
 	}
 	if !l.keepInvalid {

@@ -11,7 +11,8 @@ import (
 )
 
 // Cleanup removes every chain and rule of this mode, of IPv4 and IPv6, of both variants of iptables, from the calling
-// thread's network namespace. Rules of other programs stay. Where there is nothing, or no iptables, it does nothing.
+// thread's network namespace. Rules of other programs stay. Where there is nothing, or no iptables, it does nothing. With the
+// rule that guards 127.0.0.0/8 goes the sysctl that opened it.
 func Cleanup(ctx context.Context) error {
 	var failures []error
 	for _, family := range []corev1.IPFamily{corev1.IPv4Protocol, corev1.IPv6Protocol} {
@@ -29,6 +30,11 @@ func (t tool) cleanUp(ctx context.Context) error {
 	kernel, err := t.save(ctx, builtinAndShared)
 	if err != nil {
 		return fmt.Errorf("clean up rules: %w", err)
+	}
+	if guardsLocalnet(kernel) {
+		if err := setRouteLocalnet("0"); err != nil {
+			return fmt.Errorf("clean up rules: %w", err)
+		}
 	}
 	for _, step := range removal(kernel, boundsOf(t)) {
 		if err := t.restore(ctx, step.String()); err != nil {
