@@ -152,7 +152,7 @@ func eachKernelMode(t *testing.T, test func(*testing.T, variant)) {
 }
 
 // kills is how often the proxy is killed.
-const kills = 50
+var kills = max(5, 50/slowness)
 
 func TestNetnsKilledProxyLosesNothing(t *testing.T) {
 	eachKernelMode(t, func(t *testing.T, v variant) {

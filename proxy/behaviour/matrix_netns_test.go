@@ -119,8 +119,6 @@ func (l *lab) eventually(p place, f func() error) {
 	}
 }
 
-// threadsPerPlace bounds the calls at a time.
-const threadsPerPlace = 40
 
 // play calls every Service from every place in every way, and returns how many cases and calls that were. The ways of one client to
 // one Service come one after the other: what it is stuck to must not change while it is asked.
@@ -162,7 +160,7 @@ func (l *lab) play(v variant, all []shape, protocols []corev1.Protocol) (cases, 
 		}
 		close(queue)
 		queues = append(queues, queue)
-		waits = append(waits, l.clients(client, max(1, threadsPerPlace/slowness), queue))
+		waits = append(waits, l.clients(client, max(1, v.callers/slowness), queue))
 	}
 	for _, wait := range waits {
 		wait()

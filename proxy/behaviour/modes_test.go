@@ -20,16 +20,19 @@ import (
 type variant struct {
 	name string
 	mode proxy.Mode
+	// callers bounds the calls at a time from a place.
+	callers int
 	// multi is the program that iptables, ip6tables and their -save and -restore are; empty for the machine's choice.
 	multi string
 }
 
 var variants = []variant{
-	{name: "iptables-nft", mode: proxy.IPTables, multi: "xtables-nft-multi"},
-	{name: "iptables-legacy", mode: proxy.IPTables, multi: "xtables-legacy-multi"},
-	{name: "nftables", mode: proxy.NFTables},
-	{name: "ipvs", mode: proxy.IPVS},
-	{name: "userspace", mode: proxy.Userspace},
+	{name: "iptables-nft", callers: 40, mode: proxy.IPTables, multi: "xtables-nft-multi"},
+	{name: "iptables-legacy", callers: 40, mode: proxy.IPTables, multi: "xtables-legacy-multi"},
+	{name: "nftables", callers: 40, mode: proxy.NFTables},
+	{name: "ipvs", callers: 40, mode: proxy.IPVS},
+	// An endpoint that does not answer at once loses its client, as in kube-proxy: the calls are not to wait for one another.
+	{name: "userspace", callers: 6, mode: proxy.Userspace},
 }
 
 // require skips what this kernel or machine cannot run, and says what is missing.
