@@ -8,7 +8,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 # What a cluster needs of the machine, and what its tests, its images and its race detector need beside that.
 RUNTIME_PACKAGES := iptables runc conmon
-BUILD_PACKAGES := ca-certificates curl gcc libc6-dev iproute2 iputils-ping busybox conntrack dpkg-dev
+BUILD_PACKAGES := ca-certificates curl gcc libc6-dev iproute2 iputils-ping busybox conntrack nftables dpkg-dev
 
 # One build cache for everything but the race detector, which needs cgo.
 export CGO_ENABLED := 0
@@ -50,8 +50,9 @@ install: deps build images ## install kubelite and its images bundle below /usr/
 	$(SUDO) install -D -m 644 bin/images.tar $(PREFIX)/share/kubelite/images.tar
 
 .PHONY: unit
-unit: ## unit and kernel tests, with the race detector
-	CGO_ENABLED=1 KUBELITE_REQUIRE_ROOT=1 go test -race $(if $(SUDO),-exec '$(SUDO)') $$(go list ./... | grep -v -e /examples/lesson -e /examples/faults)
+unit: ## unit and kernel tests, with the race detector, and what clients see of Services in every proxy mode
+	CGO_ENABLED=1 KUBELITE_REQUIRE_ROOT=1 go test -race $(if $(SUDO),-exec '$(SUDO)') $$(go list ./... | grep -v -e /examples/lesson -e /examples/faults -e /proxy/behaviour)
+	KUBELITE_REQUIRE_ROOT=1 go test -timeout 30m $(if $(SUDO),-exec '$(SUDO)') ./proxy/behaviour
 
 .PHONY: e2e
 e2e: deps build images ## the exercises and the faults, on real clusters
@@ -60,7 +61,7 @@ e2e: deps build images ## the exercises and the faults, on real clusters
 .PHONY: test-vm
 test-vm: BUILD_PACKAGES += qemu-system-x86 mmdebstrap e2fsprogs
 test-vm: deps build images ## the kernel tests, the faults and the exercises on Debian with its own kernel, in a virtual machine
-	$(SUDO) env $(foreach v,ACCELERATOR PARTS PACKAGES MODES SERVICES,KUBELITE_VM_$v='$(KUBELITE_VM_$v)') examples/vm/run.sh
+	$(SUDO) env $(foreach v,ACCELERATOR PARTS PACKAGES TESTS MODES LESSONS SERVICES,KUBELITE_VM_$v='$(KUBELITE_VM_$v)') examples/vm/run.sh
 
 .PHONY: bench
 bench: build images ## measure what the documentation claims

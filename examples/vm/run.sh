@@ -6,7 +6,9 @@
 #   KUBELITE_VM_ACCELERATOR  of QEMU, such as tcg; KVM where there is one
 #   KUBELITE_VM_PARTS        of guest.sh: "cluster kernel lessons"
 #   KUBELITE_VM_PACKAGES     whose kernel tests run, such as "proxy/ipvs proxy/behaviour"; all that have some
+#   KUBELITE_VM_TESTS        which of these tests, as a pattern of -test.run; those that guest.sh names
 #   KUBELITE_VM_MODES        that the exercises run in: "iptables nftables ipvs userspace"
+#   KUBELITE_VM_LESSONS      which exercises, such as "sleep numbers": those of guest.sh
 #   KUBELITE_VM_SERVICES     of the behaviour tests' 320 that are tried in mode ipvs: all, but 40 without KVM
 set -euo pipefail
 export CGO_ENABLED=0 GOFLAGS=-trimpath
@@ -53,6 +55,8 @@ fi
 cat >$share/settings <<-SETTINGS
 	parts="$parts"
 	modes="$modes"
+	chosen_tests='${KUBELITE_VM_TESTS:-}'
+	chosen_lessons="${KUBELITE_VM_LESSONS:-}"
 	export KUBELITE_BEHAVIOUR_SERVICES=$services KUBELITE_BEHAVIOUR_SLOWNESS=$slowness
 SETTINGS
 go build -ldflags '-s -w' -o $share/bin/lesson ./examples/lesson
