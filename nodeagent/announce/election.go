@@ -5,6 +5,7 @@ import (
 	"hash/fnv"
 	"net/netip"
 	"slices"
+	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -102,16 +103,22 @@ func ingressAddresses(service *corev1.Service, kernels map[netip.Addr]bool) []ne
 func ableNodes(nodes []*corev1.Node) []string {
 	var names []string
 	for _, node := range nodes {
-		_, excluded := node.Labels[corev1.LabelNodeExcludeBalancers]
 		ready := slices.ContainsFunc(node.Status.Conditions, func(condition corev1.NodeCondition) bool {
 			return condition.Type == corev1.NodeReady && condition.Status == corev1.ConditionTrue
 		})
-		if ready && !excluded {
+		if ready && !excluded(node) {
 			names = append(names, node.Name)
 		}
 	}
 	slices.Sort(names)
 	return names
+}
+
+// excluded says whether the label that keeps load balancers away is there, unless it says "false", as Kubernetes has it.
+func excluded(node *corev1.Node) bool {
+	value, labelled := node.Labels[corev1.LabelNodeExcludeBalancers]
+	keep, err := strconv.ParseBool(value)
+	return labelled && (err != nil || keep)
 }
 
 // withEndpoint keeps the nodes that have a ready endpoint in one of the slices.

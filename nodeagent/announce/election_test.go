@@ -62,6 +62,9 @@ func TestAddressesOf(t *testing.T) {
 	excluded := node("node-3", corev1.ConditionTrue, map[string]string{corev1.LabelNodeExcludeBalancers: ""})
 	ready.Status.Addresses = []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: "192.168.1.2"}}
 	nodes := []*corev1.Node{ready, unready, excluded}
+	if welcome := node("node-4", corev1.ConditionTrue, map[string]string{corev1.LabelNodeExcludeBalancers: "false"}); len(ableNodes([]*corev1.Node{welcome})) != 1 {
+		t.Error(`a node with the label "false" is kept away`)
+	}
 	local := balanced("local", "192.168.1.201")
 	local.Spec.ExternalTrafficPolicy = corev1.ServiceExternalTrafficPolicyLocal
 	formerly := balanced("formerly", "192.168.1.202")
