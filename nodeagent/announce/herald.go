@@ -19,12 +19,13 @@ type herald struct {
 	name     string // of the interface
 	hardware net.HardwareAddr
 	socket   *os.File
+	started  time.Time
 	heard    chan string // nodes
 }
 
 // newHerald opens a socket beside the responder's. listen is to be called.
 func newHerald(identity identity, responder *responder) (*herald, error) {
-	h := &herald{identity: identity, name: responder.name, hardware: responder.hardware, heard: make(chan string)}
+	h := &herald{identity: identity, name: responder.name, hardware: responder.hardware, started: time.Now(), heard: make(chan string)}
 	err := netns.Do(responder.namespace, func() (err error) {
 		h.socket, err = openSocket(responder.index, etherTypeBeat)
 		return err
@@ -81,7 +82,8 @@ func (h *herald) plugged() (bool, error) {
 
 // say sends a beat.
 func (h *herald) say(now time.Time) error {
-	frame, err := h.identity.beat(h.hardware, now)
+	// Not the clock itself: after it is set back, others would take beats for repeated ones, and the node for silent.
+	frame, err := h.identity.beat(h.hardware, h.started.Add(now.Sub(h.started)))
 	if err != nil {
 		return err
 	}
