@@ -23,6 +23,8 @@ var (
 	ErrTaken = errors.New("address is already in use")
 	// ErrOutside is returned when the address that a Service asks for is not in the pool.
 	ErrOutside = errors.New("address is not in the load balancer pool")
+	// ErrFamily is returned for a Service without an IP family that the pool has addresses of.
+	ErrFamily = errors.New("no IP family of the Service is that of the load balancer pool")
 )
 
 // Pool is the addresses from First to Last, both included.

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"net/netip"
 	"testing"
+
+	corev1 "k8s.io/api/core/v1"
 )
 
 func TestChoose(t *testing.T) {
@@ -48,5 +50,22 @@ func TestChoose(t *testing.T) {
 	}
 	if _, err := NewPool(pool.Last, pool.First); err == nil {
 		t.Error("a range that ends before it starts is accepted")
+	}
+}
+
+// An IPv4 address does not lead to a Service of IPv6 only.
+func TestPoolHasOneFamily(t *testing.T) {
+	pool, err := NewPool(netip.MustParseAddr("192.168.1.200"), netip.MustParseAddr("192.168.1.201"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := newPoolBalancer(pool)
+	six := service("six", func(s *corev1.Service) { s.Spec.IPFamilies = []corev1.IPFamily{corev1.IPv6Protocol} })
+	if status, _, err := b.assign(six); !errors.Is(err, ErrFamily) || len(status.Ingress) > 0 || b.holds("default/six") {
+		t.Errorf("IPv6 only: %v, %v", status, err)
+	}
+	six.Spec.IPFamilies = append(six.Spec.IPFamilies, corev1.IPv4Protocol)
+	if status, _, err := b.assign(six); err != nil || len(status.Ingress) != 1 {
+		t.Errorf("dual stack: %v, %v", status, err)
 	}
 }

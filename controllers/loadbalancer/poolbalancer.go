@@ -1,6 +1,7 @@
 package loadbalancer
 
 import (
+	"fmt"
 	"net/netip"
 
 	corev1 "k8s.io/api/core/v1"
@@ -34,6 +35,9 @@ func (b *poolBalancer) assign(service *corev1.Service) (status corev1.LoadBalanc
 	requested, err := requestedAddress(service)
 	if err != nil {
 		return status, b.release(key), err
+	}
+	if !ofService(service, b.pool.First) {
+		return status, b.release(key), fmt.Errorf("%w %s", ErrFamily, b.pool)
 	}
 	address, err := b.pool.choose(requested, held, b.others(key))
 	if err != nil {
