@@ -53,8 +53,8 @@ var modes = map[Mode]struct {
 		cleanup: ipvs.Cleanup,
 	},
 	Userspace: {
-		start: func(ctx context.Context, _ Config, options backend.Options) (backend.Backend, error) {
-			return userspace.New(ctx, options)
+		start: func(ctx context.Context, config Config, options backend.Options) (backend.Backend, error) {
+			return userspace.New(ctx, config.NetNS, options)
 		},
 		cleanup: userspace.Cleanup,
 	},

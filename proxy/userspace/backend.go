@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/kubelite/kubelite/internal/netns"
 	"github.com/kubelite/kubelite/proxy/backend"
 	"github.com/kubelite/kubelite/proxy/plan"
 	corev1 "k8s.io/api/core/v1"
@@ -36,14 +37,10 @@ type portKey struct {
 	corev1.Protocol
 }
 
-// New makes a backend in the calling thread's network namespace. It changes nothing yet. Its sockets, and the connections
-// that go through them, end with ctx.
-func New(ctx context.Context, options backend.Options) (*Backend, error) {
+// New makes a backend in the network namespace at the path netNS, in which the calling thread must be; empty for the process's
+// own. It changes nothing yet. Its sockets, and the connections that go through them, end with ctx.
+func New(ctx context.Context, netNS string, options backend.Options) (*Backend, error) {
 	tables, err := newTables(options.Family)
-	if err != nil {
-		return nil, err
-	}
-	dial, err := newDialer(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -54,7 +51,7 @@ func New(ctx context.Context, options backend.Options) (*Backend, error) {
 		ctx:     ctx,
 		options: options,
 		tables:  tables,
-		dial:    dial,
+		dial:    netns.Dialer(netNS),
 		sockets: map[portKey]*servicePort{},
 		written: map[types.NamespacedName]rules{},
 		refused: map[portKey]bool{},

@@ -64,7 +64,7 @@ func newLab(t testing.TB) *lab {
 		var ctx context.Context
 		ctx, l.stop = context.WithCancel(context.Background())
 		t.Cleanup(l.stop)
-		l.backend, err = New(ctx, options())
+		l.backend, err = New(ctx, l.node, options())
 		return err
 	})
 	return l
@@ -426,7 +426,7 @@ func TestNetnsIncrementalAsFromScratch(t *testing.T) {
 			slog.SetDefault(slog.New(slog.DiscardHandler))
 			t.Cleanup(func() { slog.SetDefault(log) })
 			for seed := range uint64(10) {
-				if err := netns.Do(path, func() error { return changeAtRandom(t, seed, given) }); err != nil {
+				if err := netns.Do(path, func() error { return changeAtRandom(t, path, seed, given) }); err != nil {
 					t.Fatalf("seed %d: %v", seed, err)
 				}
 			}
@@ -434,10 +434,10 @@ func TestNetnsIncrementalAsFromScratch(t *testing.T) {
 	}
 }
 
-func changeAtRandom(t *testing.T, seed uint64, options backend.Options) error {
+func changeAtRandom(t *testing.T, netNS string, seed uint64, options backend.Options) error {
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
-	b, err := New(ctx, options)
+	b, err := New(ctx, netNS, options)
 	if err != nil {
 		return err
 	}

@@ -6,36 +6,14 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"strings"
 
-	"github.com/kubelite/kubelite/internal/netns"
 	"github.com/kubelite/kubelite/proxy/plan"
 	corev1 "k8s.io/api/core/v1"
 )
 
 // dialer connects from within the network namespace of the backend.
 type dialer func(ctx context.Context, network, address string) (net.Conn, error)
-
-// newDialer connects from the calling thread's network namespace, until ctx is done.
-func newDialer(ctx context.Context) (dialer, error) {
-	here, err := os.Open("/proc/thread-self/ns/net")
-	if err != nil {
-		return nil, fmt.Errorf("open network namespace: %w", err)
-	}
-	hereInfo, err := here.Stat()
-	if err == nil {
-		var own os.FileInfo
-		if own, err = os.Stat("/proc/self/ns/net"); err == nil && os.SameFile(hereInfo, own) {
-			return netns.Dialer(""), here.Close() // every thread is there: none needs to be moved
-		}
-	}
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("compare network namespaces: %w", err), here.Close())
-	}
-	context.AfterFunc(ctx, func() { here.Close() })
-	return netns.Dialer(fmt.Sprintf("/proc/self/fd/%d", here.Fd())), nil
-}
 
 // socket takes what clients send to one proxy port to the endpoints that a balancer chooses.
 type socket interface {
