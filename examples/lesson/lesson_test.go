@@ -13,7 +13,7 @@ import (
 )
 
 // exercises are the folders of examples/ with a README that a learner follows, in their order.
-var exercises = []string{"sleep", "numbers", "numbers-outside", "external", "kubia", "rules"}
+var exercises = []string{"sleep", "numbers", "numbers-outside", "external", "kubia", "rules", "services", "modes"}
 
 // TestExercises runs every command of every README on one cluster.
 func TestExercises(t *testing.T) {

@@ -83,7 +83,7 @@ fi
 if part lessons; then
 	for mode in $modes; do
 		lessons="sleep numbers numbers-outside external kubia"
-		[ "$mode" != iptables ] || lessons+=" rules" # which shows the rules of this mode
+		[ "$mode" != iptables ] || lessons+=" rules services modes" # which look at the rules of this mode
 		lessons=${chosen_lessons:-$lessons}
 		say "the exercises in mode $mode: $lessons"
 		KUBELITE_PROXY_MODE=$mode lesson $lessons >lesson.log 2>&1 || { failed+=("exercises in mode $mode"); tail -n 40 lesson.log; }
