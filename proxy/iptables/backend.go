@@ -10,6 +10,7 @@ import (
 
 	"github.com/kubelite/kubelite/proxy/backend"
 	"github.com/kubelite/kubelite/proxy/plan"
+	"github.com/vishvananda/netlink/nl"
 	"k8s.io/apimachinery/pkg/types"
 )
 
@@ -28,6 +29,8 @@ type Backend struct {
 	found      string
 	countsOnly bool
 	seen       seen
+	// socket is kept once it was needed: closing it would wait until the kernel has let go of all that was deleted, 15 ms.
+	socket *nl.NetlinkSocket
 }
 
 // New makes a backend. It finds out which iptables is installed and changes nothing.
@@ -118,7 +121,7 @@ func (b *Backend) Update(ctx context.Context, changed plan.Plan) error {
 			b.state.commit(update) // what does not show in rules changed, like an endpoint that drains
 			continue
 		}
-		if err := b.tool.restore(ctx, update.step.String()); err != nil {
+		if err := b.program(ctx, update.step); err != nil {
 			return fmt.Errorf("program %d changed Services: %w", len(batch), err)
 		}
 		b.state.commit(update)

@@ -10,7 +10,8 @@
 //
 // A plan becomes text (rules.go, base.go, layout.go: pure), the text is compared with what is there (state.go for changed
 // Services, replace.go for everything: pure), and the difference is a bounded number of transactions (transaction.go), which
-// iptables-restore or ip6tables-restore applies (tool.go). Start reading at Backend.
+// iptables-restore or ip6tables-restore applies (tool.go). Only what is to be deleted among many Services goes to nf_tables itself,
+// by handle (deletion.go, handles.go). Start reading at Backend.
 //
 // Rules are written exactly as iptables-save prints them. So the rules that a former process left are recognised and left
 // alone, and a change by someone else is found by comparing, which generation.go makes rare. No transaction takes a rule
@@ -25,6 +26,7 @@
 //     and applies it to Services as they change. Here all are rewritten at once.
 //   - A loadBalancerSourceRange that holds any address of the node admits the node; kube-proxy looks at its first one.
 //
-// Caveats: the kernel's nf_tables looks at every rule of the nat table whenever one is added, and x_tables replaces the
-// whole table. That, not this package, is what a change among many Services costs; nftables mode has no such cost.
+// Caveats: the kernel's nf_tables looks at every rule that the nat table's hooks lead to whenever a rule with a target is added,
+// once for PREROUTING and once for OUTPUT: 0.1 s of a change's 0.13 s at 10,000 Services of five endpoints. Deleting needs no such
+// look. x_tables reads and replaces the whole table for every change: 59 MB then, 0.5 s. nftables mode has no such costs.
 package iptables

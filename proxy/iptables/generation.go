@@ -50,6 +50,8 @@ type seen struct {
 	valid      bool
 	generation uint32
 	at         time.Time
+	// handles are of rules that are in the kernel at this generation and after own changes.
+	handles handles
 }
 
 // unchanged says whether the rules are still those that were seen.

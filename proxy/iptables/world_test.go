@@ -42,7 +42,7 @@ func TestRandomPlansEndAsFromScratch(t *testing.T) {
 						u := s.update(changed)
 						kernel.committed = func() { checkUnchanged(t, kernel.rules, s.layout, before, world.Plan()) }
 						if !u.step.empty() {
-							apply(t, kernel, []*transaction{u.step})
+							apply(t, kernel, asProgrammed(u.step, seed))
 						}
 						s.commit(u)
 						if found := s.difference(kernel.snapshot(), sameRules); found != "" {
@@ -92,6 +92,22 @@ func TestKilledReplaceIsContinued(t *testing.T) {
 	}
 }
 
+// asProgrammed is the step as Backend.program does it: for odd seeds as with nf_tables, where deleting comes after the rest.
+func asProgrammed(step *transaction, seed uint64) []*transaction {
+	if seed%2 == 0 {
+		return []*transaction{step}
+	}
+	var steps []*transaction
+	for _, input := range step.tables {
+		for _, part := range []*tableInput{input.writing(), input.deleting()} {
+			if !part.empty() {
+				steps = append(steps, &transaction{tables: []*tableInput{part}})
+			}
+		}
+	}
+	return steps
+}
+
 func apply(t *testing.T, kernel *fakeKernel, steps []*transaction) {
 	t.Helper()
 	for _, step := range steps {
@@ -134,41 +150,57 @@ func checkUnchanged(t *testing.T, rules ruleset, l layout, before, after plan.Pl
 	}
 }
 
-// What is true of the fake kernel is true of the real one, with both variants and families.
+// What is true of the fake kernel is true of the real one, with both variants and families, and also where rules of shared chains are
+// inserted and removed one by one.
 func TestNetnsRandomPlansEndAsFromScratch(t *testing.T) {
 	for family, options := range familyOptions {
 		variants(t, family, func(t *testing.T, one tool) {
-			inNamespace(t, func() error {
-				b, err := newBackend(options, one)
-				if err != nil {
-					return err
-				}
-				world := newWorld(1, family, 15)
-				if err := b.Replace(context.Background(), world.Plan()); err != nil {
-					return err
-				}
-				for i := range 15 {
-					if err := b.Update(context.Background(), world.Change()); err != nil {
-						return err
-					}
-					kernel, err := one.save(context.Background(), func(chain) bool { return true })
-					if err != nil {
-						return err
-					}
-					actual := proxyChains(kernel.rules)
-					expected := proxyChains(fromScratchFor(t, world.Plan(), b.state.layout))
-					if found := compare(actual, expected, false); found != "" {
-						t.Errorf("change %d: %s", i, found)
-					}
-				}
-				found, err := b.Difference(context.Background())
-				if found != "" {
-					t.Error(found)
-				}
-				return err
-			})
+			for name, rewrite := range map[string]int{"as usual": nftBounds.rewrite, "edited": 0} {
+				t.Run(name, func(t *testing.T) {
+					inNamespace(t, func() error { return checkRandomPlans(t, family, options, one, rewrite) })
+				})
+			}
 		})
 	}
+}
+
+func checkRandomPlans(t *testing.T, family corev1.IPFamily, options backend.Options, one tool, rewrite int) error {
+	b, err := newBackend(options, one)
+	if err != nil {
+		return err
+	}
+	ctx, world := context.Background(), newWorld(1, family, 15)
+	if err := b.Replace(ctx, world.Plan()); err != nil {
+		return err
+	}
+	b.state.bounds.rewrite = rewrite
+	deleted := false // by handle
+	for i := range 15 {
+		if found, err := b.Difference(ctx); found != "" || err != nil {
+			return fmt.Errorf("before change %d: %s %w", i, found, err)
+		}
+		if err := b.Update(ctx, world.Change()); err != nil {
+			return err
+		}
+		deleted = deleted || len(b.seen.handles) > 0
+		kernel, err := one.save(ctx, func(chain) bool { return true })
+		if err != nil {
+			return err
+		}
+		actual := proxyChains(kernel.rules)
+		expected := proxyChains(fromScratchFor(t, world.Plan(), b.state.layout))
+		if found := compare(actual, expected, rewrite == 0); found != "" {
+			t.Errorf("change %d: %s", i, found)
+		}
+	}
+	if expected := one.nft && rewrite == 0; deleted != expected {
+		t.Errorf("rules were deleted by handle: %v", deleted)
+	}
+	found, err := b.Difference(ctx)
+	if found != "" {
+		t.Error(found)
+	}
+	return err
 }
 
 func proxyChains(rules ruleset) ruleset {
