@@ -28,7 +28,10 @@ func service(name string, change ...func(*corev1.Service)) *corev1.Service {
 
 func TestHandsOutAndTakesBack(t *testing.T) {
 	ctx := t.Context()
-	holder := service("holder", func(s *corev1.Service) { s.Status.LoadBalancer = statusWith(netip.MustParseAddr("192.168.1.200")) })
+	holder := service("holder", func(s *corev1.Service) {
+		s.Finalizers = []string{cleanupFinalizer} // nothing is left to do for it, or to say
+		s.Status.LoadBalancer = statusWith(netip.MustParseAddr("192.168.1.200"))
+	})
 	others := service("others", func(s *corev1.Service) { s.Spec.LoadBalancerClass = ptr.To("example.com/lb") })
 	api := fake.NewClientset(holder, others)
 	factory := informers.NewSharedInformerFactory(api, 0)
