@@ -198,7 +198,7 @@ func (c *Cluster) startAgent(p process, node lab.Node, executable string) (<-cha
 	if adopted, err := p.adopt(arguments[:3]); adopted || err != nil {
 		return nil, err
 	}
-	own, err := os.Open("/proc/self/ns/net")
+	own, err := os.Open("/proc/thread-self/ns/net") // not of the first thread, which may be elsewhere at work
 	if err != nil {
 		return nil, err
 	}

@@ -21,14 +21,16 @@ import (
 
 // Status is what `kubelite status` shows.
 type Status struct {
-	Name       string          `json:"name"`
-	Running    bool            `json:"running"` // every process that should run does
-	Server     string          `json:"server"`
-	Kubeconfig string          `json:"kubeconfig"`
-	ProxyMode  proxy.Mode      `json:"proxyMode"`
-	Network    lab.Network     `json:"network"`
-	Nodes      []NodeStatus    `json:"nodes"`
-	Processes  []ProcessStatus `json:"processes"`
+	Name       string     `json:"name"`
+	Running    bool       `json:"running"` // every process that should run does
+	Server     string     `json:"server"`
+	Kubeconfig string     `json:"kubeconfig"`
+	ProxyMode  proxy.Mode `json:"proxyMode"`
+	// LoadBalancer is "pool" or "node".
+	LoadBalancer string          `json:"loadBalancer"`
+	Network      lab.Network     `json:"network"`
+	Nodes        []NodeStatus    `json:"nodes"`
+	Processes    []ProcessStatus `json:"processes"`
 	// Memory is the sum of all processes' PSS in bytes.
 	Memory int64 `json:"memory"`
 	// Problem says why the API server's part is missing; empty if it is not.
@@ -55,12 +57,13 @@ type ProcessStatus struct {
 // Status looks at the cluster as it is now. What cannot be asked is left out and said in Problem.
 func (c *Cluster) Status(ctx context.Context) (*Status, error) {
 	status := &Status{
-		Name:       c.Name(),
-		Running:    true,
-		Server:     c.serverURL(),
-		Kubeconfig: c.Kubeconfig(),
-		ProxyMode:  c.ProxyMode,
-		Network:    c.Network,
+		Name:         c.Name(),
+		Running:      true,
+		Server:       c.serverURL(),
+		Kubeconfig:   c.Kubeconfig(),
+		ProxyMode:    c.ProxyMode,
+		LoadBalancer: c.LoadBalancer,
+		Network:      c.Network,
 	}
 	counted := map[int]bool{}
 	for _, p := range c.processes() {
@@ -198,9 +201,13 @@ func (s *Status) Print(out io.Writer) error {
 	fmt.Fprintf(table, "API server\t%s, and https://%s:%d for nodes and Pods\n", s.Server, s.Network.Server, serverPort)
 	fmt.Fprintf(table, "kubeconfig\t%s\n", s.Kubeconfig)
 	fmt.Fprintf(table, "laptop\t%s\n", s.Network.Laptop)
-	fmt.Fprintf(table, "load balancers\t%s\n", s.Network.LoadBalancers)
-	fmt.Fprintf(table, "Pods\t%s\n", s.Network.PodCIDR)
-	fmt.Fprintf(table, "Services\t%s, node ports %s\n", s.Network.ServiceCIDR, s.Network.NodePorts)
+	if s.LoadBalancer == "node" {
+		fmt.Fprintln(table, "load balancers\tthe nodes' own addresses")
+	} else {
+		fmt.Fprintf(table, "load balancers\t%s\n", s.Network.LoadBalancers)
+	}
+	fmt.Fprintf(table, "Pods\t%s\n", commaSeparated(s.Network.PodCIDRs()))
+	fmt.Fprintf(table, "Services\t%s, node ports %s\n", commaSeparated(s.Network.ServiceCIDRs()), s.Network.NodePorts)
 	fmt.Fprintf(table, "Service proxy\t%s\n", s.ProxyMode)
 	fmt.Fprintln(table)
 	fmt.Fprintln(table, "NODE\tADDRESS\tPODS\tPOD RANGE\tSTATUS")

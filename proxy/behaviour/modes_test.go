@@ -110,6 +110,10 @@ func (v variant) expect(c testCase) expectation {
 	}
 	if c.way == nodePortLocalhost && v.mode != proxy.IPTables {
 		// Only iptables routes 127.0.0.1 (route_localnet); nftables and ipvs never do, as kube-proxy's do not (KEP-3866).
+		if v.mode == proxy.Userspace && c.externalLocal && c.endpoints == "other" {
+			// What has no local endpoints is dropped at all of the node's own addresses.
+			return expectation{outcome: unanswered}
+		}
 		return expectation{outcome: refused}
 	}
 	if a := c.arrive(); v.mode == proxy.IPVS && c.externalLocal && c.way != clusterIP && e.outcome == answered && len(a.usable(a.node)) > 0 {
