@@ -8,6 +8,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/kubelite/kubelite/proxy/health"
 	"github.com/kubelite/kubelite/proxy/metrics"
 	"github.com/kubelite/kubelite/proxy/plan"
 )
@@ -207,8 +208,16 @@ func (p *programmer) allNames() []types.NamespacedName {
 // setHealthChecks makes the health-check node ports of the Services named answer as they should now.
 func (p *programmer) setHealthChecks(names []types.NamespacedName) {
 	for _, family := range p.families {
+		serving := map[types.NamespacedName]*health.Service{}
 		for _, name := range names {
-			family.checks.Set(name, p.objects.health(name, family.family))
+			if service := p.objects.health(name, family.family); service != nil {
+				serving[name] = service
+			} else {
+				family.checks.Set(name, nil) // before the others: its port may be theirs now
+			}
+		}
+		for name, service := range serving {
+			family.checks.Set(name, service)
 		}
 	}
 }

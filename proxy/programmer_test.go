@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -223,6 +225,32 @@ func TestFailuresAreTriedAgain(t *testing.T) {
 	r.check(ctx)
 	r.calls(r.four, "replace 2")
 	r.calls(r.six)
+}
+
+// A health-check node port can go from one Service to another in one update, whatever their names.
+func TestHealthCheckPortMoves(t *testing.T) {
+	r := newRig(t)
+	free, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := free.Addr().(*net.TCPAddr).Port
+	free.Close()
+	checks := r.families[0].checks
+	defer checks.Close()
+	checks.Network, checks.ProxyHealthy = "tcp4", func() bool { return true }
+	checks.Addresses = func() ([]netip.Addr, error) { return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil }
+	checks.Refused = func(service types.NamespacedName, _ uint16, err error) { t.Errorf("%s: %v", service, err) }
+	if err := r.begin(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	owner, other := "a", "b"
+	for range 10 {
+		r.service(owner, fmt.Sprintf("{type: LoadBalancer, externalTrafficPolicy: Local, healthCheckNodePort: %d, clusterIP: 10.96.0.1, ports: [{port: 80}]}", port))
+		r.objects.removeService(types.NamespacedName{Namespace: "default", Name: other})
+		r.update(context.Background())
+		owner, other = other, owner
+	}
 }
 
 func TestFirstFailureEndsTheProxy(t *testing.T) {

@@ -44,10 +44,16 @@ type Services struct {
 type server struct {
 	name    types.NamespacedName
 	healthy func() bool
-	servers []*http.Server // empty while its port is refused
+	servers []listening // empty while its port is refused
 
 	mutex   sync.Mutex
 	service Service
+}
+
+// listening is a web server with what it listens on, which it knows itself only from a moment after its start on.
+type listening struct {
+	*http.Server
+	net.Listener
 }
 
 // Set makes the health check of the Service say so; nil ends it. A port that is taken is reported to Refused once, and tried
@@ -126,7 +132,7 @@ func (s *Services) listen(server *server) error {
 
 func (s *server) serve(listener net.Listener) {
 	web := &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second}
-	s.servers = append(s.servers, web)
+	s.servers = append(s.servers, listening{web, listener})
 	go func() { // ends with close
 		if err := web.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			slog.Error("serve the health check of a Service", "service", s.name, "error", err)
@@ -136,7 +142,11 @@ func (s *server) serve(listener net.Listener) {
 
 func (s *server) close() {
 	for _, web := range s.servers {
-		if err := web.Close(); err != nil {
+		err := web.Server.Close()
+		if other := web.Listener.Close(); !errors.Is(other, net.ErrClosed) {
+			err = errors.Join(err, other)
+		}
+		if err != nil {
 			slog.Error("end the health check of a Service", "service", s.name, "error", err)
 		}
 	}
