@@ -100,6 +100,8 @@ func TestServiceProxyMistakes(t *testing.T) {
 		{"", "--bind-address=node-1", `--bind-address (bindAddress): "node-1" is no address`},
 		{"", "--healthz-bind-address=:10256", `--healthz-bind-address (healthzBindAddress): ":10256" is no address and port, as 127.0.0.1:10256`},
 		{"", "--detect-local-mode=BridgeInterface", "give --cluster-cidr"},
+		{head + "mode: ipvs\nipvs: {scheduler: fair}", "--config=FILE", `--ipvs-scheduler (ipvs.scheduler): there is no "fair": choose one of [rr wrr`},
+		{"", "--conntrack-max-per-core=-5", "--conntrack-max-per-core (conntrack.maxPerCore): -5 is less than nothing"},
 		{"", "--iptables-sync-period=-1s", "--iptables-sync-period (syncPeriod): -1s is less than nothing"},
 		{"kind: KubeProxyConfiguration", "--config=FILE", "not a KubeProxyConfiguration of kubeproxy.config.k8s.io/v1alpha1"},
 		{head + "modus: iptables", "--config=FILE", `unknown field "modus"`},

@@ -17,6 +17,7 @@ import (
 
 	"github.com/kubelite/kubelite/proxy"
 	"github.com/kubelite/kubelite/proxy/conntrack"
+	"github.com/kubelite/kubelite/proxy/ipvs"
 )
 
 // defaultProxySettings are kube-proxy's.
@@ -115,6 +116,10 @@ func proxyConfig(s v1alpha1.KubeProxyConfiguration) (proxy.Config, error) {
 		return config, fmt.Errorf("--proxy-mode (mode): there is no %q: choose one of %v", s.Mode, proxy.Modes())
 	case bit < 0 || bit > 31:
 		return config, fmt.Errorf("--iptables-masquerade-bit (masqueradeBit): %d is not one of 0 to 31", bit)
+	case config.Mode == proxy.IPVS && !slices.Contains(ipvs.Schedulers(), s.IPVS.Scheduler):
+		return config, fmt.Errorf("--ipvs-scheduler (ipvs.scheduler): there is no %q: choose one of %v", s.IPVS.Scheduler, ipvs.Schedulers())
+	case config.Conntrack.MaxPerCore < 0:
+		return config, fmt.Errorf("--conntrack-max-per-core (conntrack.maxPerCore): %d is less than nothing", config.Conntrack.MaxPerCore)
 	case config.CheckInterval < 0:
 		return config, fmt.Errorf("--%s-sync-period (syncPeriod): %v is less than nothing", config.Mode, config.CheckInterval)
 	case s.DetectLocalMode != "" && s.DetectLocalMode != "ClusterCIDR":
