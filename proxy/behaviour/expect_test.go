@@ -34,9 +34,14 @@ func (e expectation) String() string {
 // leftAlone is expected where the proxy does nothing: the network says that the address is unreachable, or nothing.
 const leftAlone outcome = "left alone"
 
+// unheard is expected of SCTP where other protocols are refused: Linux's SCTP does not end an attempt to connect for ICMP's "port
+// unreachable" (sctp_v4_err takes it for a passing error), only for the ABORT of a host without a listener.
+const unheard outcome = "refused, or not answered"
+
 // allows says whether an outcome is as expected.
 func (e expectation) allows(o outcome) bool {
-	return o == e.outcome || e.outcome == leftAlone && (o == unreachable || o == unanswered)
+	return o == e.outcome || e.outcome == leftAlone && (o == unreachable || o == unanswered) ||
+		e.outcome == unheard && (o == refused || o == unanswered)
 }
 
 // arrival is a connection where it meets the first node whose proxy serves the address.

@@ -119,7 +119,6 @@ func (l *lab) eventually(p place, f func() error) {
 	}
 }
 
-
 // play calls every Service from every place in every way, and returns how many cases and calls that were. The ways of one client to
 // one Service come one after the other: what it is stuck to must not change while it is asked.
 func (l *lab) play(v variant, all []shape, protocols []corev1.Protocol) (cases, calls int) {
@@ -187,7 +186,7 @@ const (
 // playCase calls until every expected endpoint answered, but not for ever.
 func playCase(c testCase, target netip.AddrPort, expected expectation) ([]answer, error) {
 	wait := slowly(patience)
-	if expected.outcome == unanswered || expected.outcome == leftAlone {
+	if expected.outcome == unanswered || expected.outcome == leftAlone || expected.outcome == unheard {
 		wait = slowly(impatience)
 	}
 	var answers []answer

@@ -114,7 +114,7 @@ func (v variant) expect(c testCase) expectation {
 			// What has no local endpoints is dropped at all of the node's own addresses.
 			return expectation{outcome: unanswered}
 		}
-		return expectation{outcome: refused}
+		e = expectation{outcome: refused}
 	}
 	if a := c.arrive(); v.mode == proxy.IPVS && c.externalLocal && c.way != clusterIP && e.outcome == answered && len(a.usable(a.node)) > 0 {
 		// A virtual server has one list of destinations: clients inside the cluster get the local endpoints, as outside ones do, as with
@@ -131,6 +131,9 @@ func (v variant) expect(c testCase) expectation {
 		for endpoint := range e.sources {
 			e.sources[endpoint] = a.seenBy(endpoint, true)
 		}
+	}
+	if c.protocol == corev1.ProtocolSCTP && e.outcome == refused {
+		e.outcome = unheard
 	}
 	return e
 }
