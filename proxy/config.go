@@ -27,7 +27,7 @@ const defaultCheckInterval = time.Second
 // Config is what a proxy needs to know. Where kube-proxy has a setting of the name, it means the same.
 type Config struct {
 	// RestConfig leads to the API server. Its content type is set to protobuf.
-	RestConfig *rest.Config
+	RestConfig *rest.Config `json:"-"`
 	// NodeName is the name of the Node whose endpoints are local.
 	NodeName string
 	// NodeIPs are the node's own addresses, the primary one first. Services are served in the families that they are of.

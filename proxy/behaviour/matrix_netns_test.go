@@ -139,7 +139,6 @@ func (l *lab) play(v variant, all []shape, protocols []corev1.Protocol) (cases, 
 		}
 	}
 	var waits []func()
-	var queues []chan func()
 	for _, client := range clientPlaces {
 		var work []func()
 		for i, shape := range all {
@@ -158,7 +157,6 @@ func (l *lab) play(v variant, all []shape, protocols []corev1.Protocol) (cases, 
 			queue <- f
 		}
 		close(queue)
-		queues = append(queues, queue)
 		waits = append(waits, l.clients(client, max(1, v.callers/slowness), queue))
 	}
 	for _, wait := range waits {

@@ -20,8 +20,7 @@ type chain struct {
 type chainKind uint8
 
 const (
-	// noChain is an element without a verdict.
-	noChain chainKind = iota
+	_ chainKind = iota // an element without a verdict
 	// drop is the verdict of this name, and no chain.
 	drop
 	// refuse answers that there is nothing.

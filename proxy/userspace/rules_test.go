@@ -138,7 +138,7 @@ func TestBalancer(t *testing.T) {
 	}
 	port = web(podA)
 	b.set(&port)
-	if chosen(client) != podA || chosen(client) != podA {
+	if first, second := chosen(client), chosen(client); first != podA || second != podA {
 		t.Error("an endpoint that is gone")
 	}
 }
