@@ -57,6 +57,11 @@ func basicRules() []rule {
 	}
 }
 
+// loopbackRule takes back what route_localnet gives a Pod's link: a Pod must not reach what listens on the node's 127.0.0.1 only.
+// It is the rule of kubelet's KUBE-FIREWALL, which is there in the service proxy's mode iptables alone.
+var loopbackRule = []string{"!", "-s", "127.0.0.0/8", "-d", "127.0.0.0/8", "-m", "comment", "--comment", "kubelite: Pods do not reach the node's loopback",
+	"-m", "conntrack", "!", "--ctstate", "RELATED,ESTABLISHED,DNAT", "-j", "DROP"}
+
 // podRules are a Pod's. A Pod that calls its own host port, and the node itself by 127.0.0.1, must be masqueraded to get their answers:
 //
 //	-A CNI-DN-… -s 10.244.0.2/32 -p tcp -m tcp --dport 8080 -j CNI-HOSTPORT-SETMARK
@@ -95,6 +100,10 @@ func (n *Node) OpenHostPorts(podUID string, address netip.Addr, ports []HostPort
 	tables, err := openTables(iptables.ProtocolIPv4)
 	if err != nil {
 		return err
+	}
+	// Before the way is open, it is closed for what Pods send to it.
+	if err := tables.InsertUnique("filter", "INPUT", 1, loopbackRule...); err != nil {
+		return fmt.Errorf("keep Pods from the node's loopback: %w", err)
 	}
 	// 127.0.0.1 as a source may leave by the veth: it is masqueraded
 	if err := writeSysctl("net/ipv4/conf/"+vethName(podUID)+"/route_localnet", "1"); err != nil {

@@ -108,6 +108,9 @@ func TestNetnsMasqueradeAndHostPortsComeAndGo(t *testing.T) {
 				t.Errorf("chain %s: %v %s, want %d rules", chain, err, strings.Join(rules, "\n"), want)
 			}
 		}
+		if exists, err := tables.Exists("filter", "INPUT", loopbackRule...); err != nil || !exists {
+			t.Errorf("Pods reach the node's loopback: %v %v", exists, err)
+		}
 		if err := node.Reclaim(nil); err != nil {
 			return err
 		}
