@@ -43,6 +43,8 @@ type family struct {
 	// retry is the pause before the next Replace while broken, and due is when it ends.
 	retry time.Duration
 	due   time.Time
+	// complaint is why the rules could not be compared the last time; empty if they could.
+	complaint string
 	// noLocal counts the ports with a Local policy, internal and external, that have endpoints elsewhere only.
 	noLocal [2]int
 }

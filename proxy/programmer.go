@@ -150,11 +150,16 @@ func (p *programmer) check(ctx context.Context) time.Duration {
 		found, err := family.check(ctx)
 		switch {
 		case err != nil:
-			slog.Error("compare the rules", "family", family.family, "error", err)
+			if err.Error() != family.complaint { // once, not every second
+				slog.Error("compare the rules", "family", family.family, "error", err)
+			}
+			family.complaint = err.Error()
+			continue
 		case found != "":
 			slog.Warn("someone else changed the rules; programming all again", "family", family.family, "found", found)
 			family.broken, family.due = true, time.Now()
 		}
+		family.complaint = ""
 	}
 	took := time.Since(started)
 	p.mend(ctx)
