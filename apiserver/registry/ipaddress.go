@@ -9,7 +9,7 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
-	"k8s.io/apimachinery/pkg/api/validation/path"
+	"k8s.io/apimachinery/pkg/api/validate/content"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -108,10 +108,10 @@ func validateIPAddress(address *networkingv1.IPAddress) field.ErrorList {
 			errs = append(errs, field.Required(at.Child(required.name), ""))
 			continue
 		}
-		errs = append(errs, invalidFor(at.Child(required.name), required.value, path.IsValidPathSegmentName(required.value))...)
+		errs = append(errs, invalidFor(at.Child(required.name), required.value, content.IsPathSegmentName(required.value))...)
 	}
 	if parent.Namespace != "" {
-		errs = append(errs, invalidFor(at.Child("namespace"), parent.Namespace, path.IsValidPathSegmentName(parent.Namespace))...)
+		errs = append(errs, invalidFor(at.Child("namespace"), parent.Namespace, content.IsPathSegmentName(parent.Namespace))...)
 	}
 	return errs
 }
