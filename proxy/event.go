@@ -18,7 +18,8 @@ const eventTimeout = 10 * time.Second
 func (p *proxy) reportRefused(service types.NamespacedName, port uint16, reason error) {
 	now := metav1.Now()
 	event := &corev1.Event{
-		ObjectMeta:     metav1.ObjectMeta{GenerateName: service.Name + ".", Namespace: service.Namespace},
+		// Named as client-go names Events: the object and the time in hexadecimal.
+		ObjectMeta:     metav1.ObjectMeta{Name: fmt.Sprintf("%s.%x", service.Name, now.UnixNano()), Namespace: service.Namespace},
 		InvolvedObject: corev1.ObjectReference{APIVersion: "v1", Kind: "Service", Namespace: service.Namespace, Name: service.Name},
 		Type:           corev1.EventTypeWarning,
 		Reason:         "FailedToStartServiceHealthcheck",

@@ -192,11 +192,11 @@ func nodeDenied(a Attributes, node string) string {
 	return fmt.Sprintf("node %q is not allowed to modify node %q", node, a.Name)
 }
 
-// podIsOn is true for a Pod that is bound to the node.
+// podIsOn is true for a Pod that is bound to the node, and for one that is not there: who writes about it is to hear "not found".
 func podIsOn(a Attributes, node string, getter Getter) bool {
 	if a.Name == "" {
 		return false
 	}
 	_, bound, found := getter.Pod(a.Namespace, a.Name)
-	return found && bound == node
+	return !found || bound == node
 }

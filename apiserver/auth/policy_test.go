@@ -82,7 +82,7 @@ func TestAuthorize(t *testing.T) {
 		{"node own pod", node, resource("delete", "", "pods", "", "default", "mine"), true},
 		{"node other pod", node, resource("delete", "", "pods", "", "default", "other"), false},
 		{"node pending pod", node, resource("delete", "", "pods", "", "default", "pending"), false},
-		{"node missing pod", node, resource("delete", "", "pods", "", "default", "missing"), false},
+		{"node missing pod, to be told so", node, resource("delete", "", "pods", "", "default", "missing"), true},
 		{"node all pods", node, resource("deletecollection", "", "pods", "", "default", ""), false},
 		{"node exec", node, resource("get", "", "pods", "exec", "default", "mine"), false},
 		{"node token", node, resource("create", "", "serviceaccounts", "token", "default", "app"), true},

@@ -190,11 +190,24 @@ func readiness(node *corev1.Node) string {
 	return "NotReady"
 }
 
+// missing are the processes that should run and do not.
+func (s *Status) missing() []string {
+	var names []string
+	for _, row := range s.Processes {
+		if row.PID == 0 && row.Count == 0 {
+			names = append(names, row.Name)
+		}
+	}
+	return names
+}
+
 // Print writes the status for a person.
 func (s *Status) Print(out io.Writer) error {
 	state := "running"
-	if !s.Running {
+	if missing := s.missing(); len(missing) == len(s.Nodes)+1 {
 		state = "not running"
+	} else if len(missing) > 0 {
+		state = "running without " + strings.Join(missing, ", ") + "; `kubelite up` starts what is missing"
 	}
 	table := tabwriter.NewWriter(out, 0, 8, 3, ' ', 0)
 	fmt.Fprintf(table, "cluster\t%s (%s)\n", s.Name, state)
