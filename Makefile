@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 # sudo's own PATH may not have Go, which kernel tests build their containers' program with.
-SUDO := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=KUBELITE_REQUIRE_ROOT env PATH=$(PATH))
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=KUBELITE_REQUIRE_ROOT,KUBELITE_BEHAVIOUR_SERVICES env PATH=$(PATH))
 GO_SOURCES := $(shell find . -name '*.go' -not -name '*_test.go' -not -path './bin/*') go.mod go.sum
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
@@ -52,7 +52,11 @@ install: deps build images ## install kubelite and its images bundle below /usr/
 .PHONY: unit
 unit: ## unit and kernel tests, with the race detector, and what clients see of Services in every proxy mode
 	CGO_ENABLED=1 KUBELITE_REQUIRE_ROOT=1 go test -race $(if $(SUDO),-exec '$(SUDO)') $$(go list ./... | grep -v -e /examples/lesson -e /examples/faults -e /proxy/behaviour)
-	KUBELITE_REQUIRE_ROOT=1 go test -timeout 30m $(if $(SUDO),-exec '$(SUDO)') ./proxy/behaviour
+	KUBELITE_REQUIRE_ROOT=1 KUBELITE_BEHAVIOUR_SERVICES=48 go test -timeout 30m $(if $(SUDO),-exec '$(SUDO)') ./proxy/behaviour
+
+.PHONY: behaviour
+behaviour: deps ## what clients see of all Services of the table of cases in every proxy mode; `make test` plays a sample of them
+	KUBELITE_REQUIRE_ROOT=1 go test -count=1 -timeout 30m -v $(if $(SUDO),-exec '$(SUDO)') ./proxy/behaviour
 
 .PHONY: e2e
 e2e: deps build images ## the exercises and the faults, on real clusters
