@@ -58,7 +58,7 @@ func (c *Cluster) start(ctx context.Context, executable string, step func(string
 		if err != nil {
 			return err
 		}
-		fresh[node.Name] = true
+		fresh[node.Name] = ended != nil // one that an earlier `up` started may have said already that it is Ready
 		watch(agent, ended, logFrom)
 		if c.Seed != 0 { // the order in which nodes become Ready decides where the first Pods go
 			if err := waitForNodes(ctx, client, []lab.Node{node}, fresh, startedAt); err != nil {

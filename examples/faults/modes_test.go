@@ -42,7 +42,6 @@ spec:
       containers:
       - name: kubia
         image: luksa/kubia
-        readinessProbe: {httpGet: {port: 8080}, periodSeconds: 1}
         lifecycle: {preStop: {sleep: {seconds: 1}}}
 `
 

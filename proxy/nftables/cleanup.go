@@ -19,9 +19,15 @@ func Cleanup(context.Context) error {
 	}
 	defer c.close()
 	for _, f := range []family{unix.NFPROTO_IPV4, unix.NFPROTO_IPV6} {
+		// The kernel takes a table's hooks away one after the other: nothing may be refused that is translated no more.
 		b := newBatch(layout{family: f}, tableName, 0)
-		b.deleteTable()
+		b.flushSet(clusterIPs)
 		err := commit(c, b)
+		if err == nil {
+			b = newBatch(layout{family: f}, tableName, 0)
+			b.deleteTable()
+			err = commit(c, b)
+		}
 		if err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EOPNOTSUPP) && !errors.Is(err, unix.EAFNOSUPPORT) {
 			return err
 		}
