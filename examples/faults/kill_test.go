@@ -23,6 +23,7 @@ import (
 	"github.com/kubelite/kubelite/internal/netns"
 )
 
+// manifest is a Service whose Pods are Ready when they listen: without the probe they are as soon as they run.
 const manifest = `apiVersion: v1
 kind: Service
 metadata: {name: kubia}
@@ -39,7 +40,10 @@ spec:
   template:
     metadata: {labels: {app: kubia}}
     spec:
-      containers: [{name: kubia, image: luksa/kubia}]
+      containers:
+      - name: kubia
+        image: luksa/kubia
+        readinessProbe: {httpGet: {port: 8080}, periodSeconds: 1}
 `
 
 // crash is one round of TestKill: which processes are killed at once. "server" is the server, a node's name its agent.
@@ -327,7 +331,7 @@ func (u *user) run(ctx context.Context) {
 		if err := u.ask(ctx); err == nil {
 			u.answered++
 		} else if ctx.Err() == nil {
-			u.failures = append(u.failures, err)
+			u.failures = append(u.failures, fmt.Errorf("after %d answers: %w", u.answered, err))
 		}
 		pause(ctx)
 	}

@@ -20,8 +20,8 @@ import (
 	"github.com/kubelite/kubelite/proxy"
 )
 
-// drained is a Deployment as Kubernetes' documentation advises: a Pod that is to go serves for a moment longer, until every node has
-// heard of it.
+// drained is a Deployment as Kubernetes' documentation advises: a Pod is Ready when it listens, and one that is to go serves for a
+// moment longer, until every node has heard of it.
 const drained = `apiVersion: v1
 kind: Service
 metadata: {name: kubia}
@@ -42,6 +42,7 @@ spec:
       containers:
       - name: kubia
         image: luksa/kubia
+        readinessProbe: {httpGet: {port: 8080}, periodSeconds: 1}
         lifecycle: {preStop: {sleep: {seconds: 1}}}
 `
 
