@@ -85,7 +85,7 @@ func stream(ctx context.Context, client string, to netip.AddrPort) (float64, err
 		buffer := make([]byte, 1<<20)
 		started, received := time.Now(), 0
 		for time.Since(started) < streamLength && ctx.Err() == nil {
-			n, err := unix.Read(fd, buffer)
+			n, err := uninterrupted(func() (int, error) { return unix.Read(fd, buffer) })
 			if err != nil || n == 0 {
 				return errors.Join(err, errNoAnswer, reset(fd))
 			}

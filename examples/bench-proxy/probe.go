@@ -39,7 +39,9 @@ func connect(to netip.AddrPort, timeout time.Duration) (fd int, err error) {
 
 func finishConnect(fd int, timeout time.Duration) error {
 	limit := unix.NsecToTimespec(timeout.Nanoseconds())
-	n, err := unix.Ppoll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, &limit, nil)
+	n, err := uninterrupted(func() (int, error) {
+		return unix.Ppoll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, &limit, nil) // which takes what has passed from limit
+	})
 	if err != nil {
 		return err
 	}
@@ -51,6 +53,15 @@ func finishConnect(fd int, timeout time.Duration) error {
 		err = unix.Errno(status)
 	}
 	return err
+}
+
+// uninterrupted makes a system call again when a signal ended it: Go's runtime sends some to its own threads.
+func uninterrupted(call func() (int, error)) (int, error) {
+	for {
+		if n, err := call(); !errors.Is(err, unix.EINTR) {
+			return n, err
+		}
+	}
 }
 
 // reset closes the connection so that neither side remembers it.
@@ -66,7 +77,7 @@ func answerer(to netip.AddrPort, timeout time.Duration) (netip.Addr, error) {
 		return netip.Addr{}, err
 	}
 	var address [4]byte
-	n, err := unix.Read(fd, address[:])
+	n, err := uninterrupted(func() (int, error) { return unix.Read(fd, address[:]) })
 	switch {
 	case errors.Is(err, unix.EAGAIN):
 		err = errNoAnswer
