@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -26,24 +27,30 @@ type Status struct {
 	Server     string     `json:"server"`
 	Kubeconfig string     `json:"kubeconfig"`
 	ProxyMode  proxy.Mode `json:"proxyMode"`
-	// LoadBalancer is "pool" or "node".
-	LoadBalancer string          `json:"loadBalancer"`
-	Network      lab.Network     `json:"network"`
-	Nodes        []NodeStatus    `json:"nodes"`
-	Processes    []ProcessStatus `json:"processes"`
+	// LoadBalancer is "pool", or "node": then the nodes' addresses serve, and Network's range for load balancers does not.
+	LoadBalancer string      `json:"loadBalancer"`
+	Network      lab.Network `json:"network"`
+	// LaptopAddresses, PodCIDRs and ServiceCIDRs are those of all families, IPv4 first.
+	LaptopAddresses []netip.Addr    `json:"laptopAddresses"`
+	PodCIDRs        []netip.Prefix  `json:"podCIDRs"`
+	ServiceCIDRs    []netip.Prefix  `json:"serviceCIDRs"`
+	Nodes           []NodeStatus    `json:"nodes"`
+	Processes       []ProcessStatus `json:"processes"`
 	// Memory is the sum of all processes' PSS in bytes.
 	Memory int64 `json:"memory"`
 	// Problem says why the API server's part is missing; empty if it is not.
 	Problem string `json:"problem,omitempty"`
 }
 
-// NodeStatus is one node as the lab and the API server know it.
+// NodeStatus is one node as the lab and the API server know it. The lists are of all families; Address and PodCIDR are their first.
 type NodeStatus struct {
-	Name    string `json:"name"`
-	Address string `json:"address"`
-	PodCIDR string `json:"podCIDR,omitempty"`
-	Status  string `json:"status"` // Ready, NotReady or Unknown
-	Pods    int    `json:"pods"`
+	Name      string       `json:"name"`
+	Address   string       `json:"address"`
+	Addresses []netip.Addr `json:"addresses"`
+	PodCIDR   string       `json:"podCIDR,omitempty"`
+	PodCIDRs  []string     `json:"podCIDRs,omitempty"`
+	Status    string       `json:"status"` // Ready, NotReady or Unknown
+	Pods      int          `json:"pods"`
 }
 
 // ProcessStatus is one kind of process. PID is 0 where several are counted together, or none runs.
@@ -57,13 +64,16 @@ type ProcessStatus struct {
 // Status looks at the cluster as it is now. What cannot be asked is left out and said in Problem.
 func (c *Cluster) Status(ctx context.Context) (*Status, error) {
 	status := &Status{
-		Name:         c.Name(),
-		Running:      true,
-		Server:       c.serverURL(),
-		Kubeconfig:   c.Kubeconfig(),
-		ProxyMode:    c.ProxyMode,
-		LoadBalancer: c.LoadBalancer,
-		Network:      c.Network,
+		Name:            c.Name(),
+		Running:         true,
+		Server:          c.serverURL(),
+		Kubeconfig:      c.Kubeconfig(),
+		ProxyMode:       c.ProxyMode,
+		LoadBalancer:    c.LoadBalancer,
+		Network:         c.Network,
+		LaptopAddresses: c.Network.LaptopAddresses(),
+		PodCIDRs:        c.Network.PodCIDRs(),
+		ServiceCIDRs:    c.Network.ServiceCIDRs(),
 	}
 	counted := map[int]bool{}
 	for _, p := range c.processes() {
@@ -145,7 +155,7 @@ func (c *Cluster) otherProcesses(counted map[int]bool) ([]ProcessStatus, error) 
 // addNodes asks the API server for the nodes. The lab's are listed even if it does not answer.
 func (c *Cluster) addNodes(ctx context.Context, status *Status) error {
 	for _, node := range c.Network.NodeList() {
-		status.Nodes = append(status.Nodes, NodeStatus{Name: node.Name, Address: node.Address.String(), Status: "Unknown"})
+		status.Nodes = append(status.Nodes, NodeStatus{Name: node.Name, Address: node.Address.String(), Addresses: addressesOf(node), Status: "Unknown"})
 	}
 	if c.process("server").pid() == 0 {
 		return fmt.Errorf("the API server is not running: start it with `kubelite up --name %s`", c.Name())
@@ -169,7 +179,7 @@ func (c *Cluster) addNodes(ctx context.Context, status *Status) error {
 		row := &status.Nodes[i]
 		for _, node := range nodes.Items {
 			if node.Name == row.Name {
-				row.PodCIDR, row.Status = node.Spec.PodCIDR, readiness(&node)
+				row.PodCIDR, row.PodCIDRs, row.Status = node.Spec.PodCIDR, node.Spec.PodCIDRs, readiness(&node)
 			}
 		}
 		for _, pod := range pods.Items {
@@ -213,19 +223,19 @@ func (s *Status) Print(out io.Writer) error {
 	fmt.Fprintf(table, "cluster\t%s (%s)\n", s.Name, state)
 	fmt.Fprintf(table, "API server\t%s, and https://%s:%d for nodes and Pods\n", s.Server, s.Network.Server, serverPort)
 	fmt.Fprintf(table, "kubeconfig\t%s\n", s.Kubeconfig)
-	fmt.Fprintf(table, "laptop\t%s\n", s.Network.Laptop)
+	fmt.Fprintf(table, "laptop\t%s\n", commaSeparated(s.LaptopAddresses))
 	if s.LoadBalancer == "node" {
 		fmt.Fprintln(table, "load balancers\tthe nodes' own addresses")
 	} else {
 		fmt.Fprintf(table, "load balancers\t%s\n", s.Network.LoadBalancers)
 	}
-	fmt.Fprintf(table, "Pods\t%s\n", commaSeparated(s.Network.PodCIDRs()))
-	fmt.Fprintf(table, "Services\t%s, node ports %s\n", commaSeparated(s.Network.ServiceCIDRs()), s.Network.NodePorts)
+	fmt.Fprintf(table, "Pods\t%s\n", commaSeparated(s.PodCIDRs))
+	fmt.Fprintf(table, "Services\t%s, node ports %s\n", commaSeparated(s.ServiceCIDRs), s.Network.NodePorts)
 	fmt.Fprintf(table, "Service proxy\t%s\n", s.ProxyMode)
 	fmt.Fprintln(table)
 	fmt.Fprintln(table, "NODE\tADDRESS\tPODS\tPOD RANGE\tSTATUS")
 	for _, node := range s.Nodes {
-		fmt.Fprintf(table, "%s\t%s\t%d\t%s\t%s\n", node.Name, node.Address, node.Pods, cmp.Or(node.PodCIDR, "<none>"), node.Status)
+		fmt.Fprintf(table, "%s\t%s\t%d\t%s\t%s\n", node.Name, commaSeparated(node.Addresses), node.Pods, cmp.Or(strings.Join(node.PodCIDRs, ","), "<none>"), node.Status)
 	}
 	fmt.Fprintln(table)
 	fmt.Fprintln(table, "PROCESS\tPID\tCOUNT\tMEMORY (PSS)")

@@ -47,6 +47,15 @@ func (n Network) hostAddresses(host netip.Addr) []netip.Prefix {
 	return addresses
 }
 
+// LaptopAddresses are the laptop's, the one of IPv4 first.
+func (n Network) LaptopAddresses() []netip.Addr {
+	var addresses []netip.Addr
+	for _, own := range n.hostAddresses(n.Laptop) {
+		addresses = append(addresses, own.Addr())
+	}
+	return addresses
+}
+
 // validateDualStack returns what is wrong with a dual-stack network.
 func (n Network) validateDualStack() error {
 	if !n.DualStack {
