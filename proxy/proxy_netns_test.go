@@ -225,6 +225,8 @@ func TestNetnsServices(t *testing.T) {
 		l.gets("http://192.168.1.2:10256/healthz", 200, `"nodeEligible":true`)
 		l.gets("http://192.168.1.2:10256/livez", 200, `"healthy":true`)
 		l.gets("http://192.168.1.2:10249/metrics", 200, `kubeproxy_sync_partial_proxy_rules_duration_seconds_count{ip_family="IPv4"}`)
+		l.gets("http://192.168.1.2:10249/metrics", 200, `kubeproxy_sync_proxy_rules_iptables_total{ip_family="IPv4",table="nat"} `)
+		l.gets("http://192.168.1.2:10249/metrics", 200, `kubeproxy_sync_proxy_rules_iptables_last{ip_family="IPv4",table="filter"} `)
 		l.gets("http://192.168.1.2:10249/proxyMode", 200, "iptables")
 		setTaints := func(taints ...corev1.Taint) {
 			node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node-1"}, Spec: corev1.NodeSpec{Taints: taints}}

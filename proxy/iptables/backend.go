@@ -21,6 +21,8 @@ type Backend struct {
 	tool    tool
 	// state is what was programmed last.
 	state state
+	// last counts the rules that the last Replace or Update wrote.
+	last counts
 	// otherCleaned is set when the rules of the other variant of iptables have been looked for.
 	otherCleaned bool
 
@@ -53,7 +55,7 @@ func newBackend(options backend.Options, t tool) (*Backend, error) {
 // Replace makes the kernel equal to the whole plan, whatever is there now. What is already right is left untouched, so
 // that nothing that works stops working. After an error the kernel is somewhere between; call Replace again.
 func (b *Backend) Replace(ctx context.Context, p plan.Plan) error {
-	b.seen = seen{}
+	b.seen, b.last = seen{}, counts{}
 	before, err := b.tool.generation()
 	if err != nil {
 		return err
@@ -71,6 +73,7 @@ func (b *Backend) Replace(ctx context.Context, p plan.Plan) error {
 		if err := b.tool.restore(ctx, step.String()); err != nil {
 			return fmt.Errorf("program all Services: %w", err)
 		}
+		b.last.addWritten(step)
 	}
 	b.state = replacement.state
 	for _, step := range replacement.cleanup {
@@ -111,6 +114,7 @@ func (b *Backend) Update(ctx context.Context, changed plan.Plan) error {
 	if b.state.large(changed) != b.state.layout.withoutEndpointComments {
 		return b.Replace(ctx, b.state.with(changed)) // all rules for endpoints are written in another way
 	}
+	b.last = counts{}
 	for batch := range slices.Chunk(sortedNames(changed), b.state.bounds.services) {
 		next := make(plan.Plan, len(batch))
 		for _, name := range batch {
@@ -125,6 +129,7 @@ func (b *Backend) Update(ctx context.Context, changed plan.Plan) error {
 			return fmt.Errorf("program %d changed Services: %w", len(batch), err)
 		}
 		b.state.commit(update)
+		b.last.addWritten(update.step)
 		b.seen.wrote(b.tool)
 	}
 	return nil

@@ -15,6 +15,7 @@ import (
 	"github.com/kubelite/kubelite/proxy/backend"
 	"github.com/kubelite/kubelite/proxy/plan"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 )
 
 // inNamespace runs f on a thread in a fresh network namespace with its loopback up. f must not call t.Fatal.
@@ -138,6 +139,43 @@ func TestNetnsReplaceLeavesRightRulesAlone(t *testing.T) {
 		}
 		if after := own.Load(); before != after || !next.seen.valid {
 			t.Errorf("%d tables were changed; seen %v", after-before, next.seen)
+		}
+		return nil
+	})
+}
+
+// At first all rules are written, then those of what changes, then none.
+func TestNetnsRuleCounts(t *testing.T) {
+	inEachVariant(t, "testdata/services.yaml", nodeOptions, func(t *testing.T, b *Backend, p plan.Plan) error {
+		ctx, all := context.Background(), b.RuleCounts()
+		for table, count := range all {
+			if count.Total != count.Last || count.Total == 0 {
+				t.Errorf("table %s: %d of %d rules were written first", table, count.Last, count.Total)
+			}
+		}
+		name := types.NamespacedName{Namespace: "default", Name: "numbers-web"}
+		rules := b.state.layout.rules(p[name])
+		own, sharedByAll := counts{}, 0
+		own.add(rules, 1)
+		for _, c := range []chain{natServices, natNodePorts} { // where it has rules; short ones are written as a whole
+			sharedByAll += len(b.state.texts(c, b.state.shared[c])) - len(rules.shared[c])
+		}
+		for _, step := range []struct {
+			about  string
+			change func() error
+			nat    backend.RuleCount
+		}{
+			{"one is gone", func() error { return b.Update(ctx, plan.Plan{name: nil}) }, backend.RuleCount{Total: all[tableNAT].Total - own[tableNAT], Last: sharedByAll}},
+			{"nothing", func() error { return b.Update(ctx, plan.Plan{name: nil}) }, backend.RuleCount{Total: all[tableNAT].Total - own[tableNAT]}},
+			{"it is back", func() error { return b.Update(ctx, plan.Plan{name: p[name]}) }, backend.RuleCount{Total: all[tableNAT].Total, Last: sharedByAll + own[tableNAT]}},
+			{"all at once", func() error { return b.Replace(ctx, p) }, backend.RuleCount{Total: all[tableNAT].Total}},
+		} {
+			if err := step.change(); err != nil {
+				return err
+			}
+			if actual := b.RuleCounts()[tableNAT]; actual != step.nat {
+				t.Errorf("%s: %+v, expected %+v", step.about, actual, step.nat)
+			}
 		}
 		return nil
 	})

@@ -30,15 +30,18 @@ func replace(kernel *snapshot, services plan.Plan, l layout, b bounds) replaceme
 	r.state.layout.withoutEndpointComments = r.state.endpoints > largeClusterEndpoints
 	for _, base := range l.baseChains() {
 		r.write(base.chain, base.rules)
+		r.state.rules[base.table] += len(base.rules)
 	}
 	for _, name := range sortedNames(r.state.services) {
 		rules := r.state.layout.rules(services[name])
 		rules.appendShared(r.state.shared, name)
+		r.state.rules.add(rules, 1)
 		for _, own := range rules.own {
 			r.write(own.chain, own.rules)
 		}
 		r.cut(b.lines())
 	}
+	r.state.rules[tableNAT] += len(l.nodePorts)
 	for _, c := range sharedChains {
 		r.writeShared(c)
 	}

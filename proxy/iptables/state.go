@@ -15,6 +15,8 @@ type state struct {
 	services plan.Plan
 	// endpoints is endpointCount of all services.
 	endpoints int
+	// rules counts all rules of services, and those that are there without any.
+	rules counts
 	// shared is the rules in the chains that Services share, in the kernel's order, without layout.nodePorts.
 	shared map[chain][]sharedRule
 	bounds bounds
@@ -27,7 +29,7 @@ type sharedRule struct {
 }
 
 func newState(l layout, b bounds) state {
-	return state{layout: l, bounds: b, services: plan.Plan{}, shared: map[chain][]sharedRule{}}
+	return state{layout: l, bounds: b, services: plan.Plan{}, rules: counts{}, shared: map[chain][]sharedRule{}}
 }
 
 // update is a change of some Services that is not yet in the kernel.
@@ -35,12 +37,13 @@ type update struct {
 	step   *transaction
 	next   plan.Plan
 	shared map[chain][]sharedRule // the chains that step changes, as they will be
+	rules  counts                 // by how many they grow
 }
 
 // update computes the one transaction that gives the Services in next the rules of exactly those ports. The state is not
 // changed.
 func (s *state) update(next plan.Plan) update {
-	u := update{step: &transaction{}, next: next, shared: map[chain][]sharedRule{}}
+	u := update{step: &transaction{}, next: next, shared: map[chain][]sharedRule{}, rules: counts{}}
 	before, after := map[chain][]sharedRule{}, map[chain][]sharedRule{}
 	var stale []chain
 	for _, name := range sortedNames(next) {
@@ -48,6 +51,8 @@ func (s *state) update(next plan.Plan) update {
 		stale = append(stale, u.step.change(old.own, new.own)...)
 		old.appendShared(before, name)
 		new.appendShared(after, name)
+		u.rules.add(old, -1)
+		u.rules.add(new, 1)
 	}
 	filterGrows := false
 	for _, c := range sharedChains {
@@ -88,6 +93,9 @@ func (s *state) commit(u update) {
 		}
 	}
 	maps.Copy(s.shared, u.shared)
+	for table, more := range u.rules {
+		s.rules[table] += more
+	}
 }
 
 // large says whether there are more than largeClusterEndpoints endpoints when next has become part of the state.

@@ -48,6 +48,9 @@ func TestRandomPlansEndAsFromScratch(t *testing.T) {
 						if found := s.difference(kernel.snapshot(), sameRules); found != "" {
 							t.Fatalf("seed %d: what is believed to be written: %s", seed, found)
 						}
+						if actual := countOwn(kernel.rules); !maps.Equal(s.rules, actual) {
+							t.Fatalf("seed %d: counted %v rules, there are %v", seed, s.rules, actual)
+						}
 						sortedOnly := b.rewrite < nftBounds.rewrite
 						if found := compare(kernel.clone(), fromScratchFor(t, world.Plan(), layoutOf(options)), sortedOnly); found != "" {
 							t.Fatalf("seed %d: %s", seed, found)
@@ -90,6 +93,17 @@ func TestKilledReplaceIsContinued(t *testing.T) {
 			}
 		}
 	}
+}
+
+// countOwn counts the rules in the chains named as kube-proxy's.
+func countOwn(rules ruleset) counts {
+	all := counts{}
+	for c, own := range rules {
+		if strings.HasPrefix(c.name, "KUBE-") {
+			all[c.table] += len(own)
+		}
+	}
+	return all
 }
 
 // asProgrammed is the step as Backend.program does it: for odd seeds as with nf_tables, where deleting comes after the rest.
@@ -191,6 +205,11 @@ func checkRandomPlans(t *testing.T, family corev1.IPFamily, options backend.Opti
 		expected := proxyChains(fromScratchFor(t, world.Plan(), b.state.layout))
 		if found := compare(actual, expected, rewrite == 0); found != "" {
 			t.Errorf("change %d: %s", i, found)
+		}
+		for table, count := range b.RuleCounts() {
+			if there := countOwn(actual)[table]; count.Total != there {
+				t.Errorf("change %d: table %s has %d rules, %d were counted", i, table, there, count.Total)
+			}
 		}
 	}
 	if expected := one.nft && rewrite == 0; deleted != expected {
