@@ -18,21 +18,30 @@ import (
 	"github.com/kubelite/kubelite/controllers/slicing"
 )
 
-// cluster is what NodeMode knows of nodes, and of where endpoints are.
+// cluster is what NodeMode knows of nodes, of the ports that are taken on them, and of where endpoints are.
 type cluster struct {
-	services corelisters.ServiceLister
-	nodes    corelisters.NodeLister
-	slices   cache.Indexer
+	services     corelisters.ServiceLister
+	serviceIndex cache.Indexer // has the indexes of watchNodePorts
+	nodes        corelisters.NodeLister
+	slices       cache.Indexer
 }
 
-// newCluster looks at the factory's Nodes and EndpointSlices, and calls add with the keys of the Services that depend on what
+// newCluster looks at the factory's Services, Nodes and EndpointSlices, and calls add with the keys of the Services that depend on what
 // changes there. synced says whether it has been told of all.
 func newCluster(factory informers.SharedInformerFactory, add func(service string)) (c *cluster, synced []cache.DoneChecker, err error) {
 	nodes, endpointSlices := factory.Core().V1().Nodes(), factory.Discovery().V1().EndpointSlices().Informer()
+	services := factory.Core().V1().Services()
 	if err := slicing.IndexByService(endpointSlices); err != nil {
 		return nil, nil, err
 	}
-	c = &cluster{services: factory.Core().V1().Services().Lister(), nodes: nodes.Lister(), slices: endpointSlices.GetIndexer()}
+	handled, err := watchNodePorts(services.Informer(), add)
+	if err != nil {
+		return nil, nil, err
+	}
+	synced = append(synced, handled)
+	c = &cluster{
+		services: services.Lister(), serviceIndex: services.Informer().GetIndexer(), nodes: nodes.Lister(), slices: endpointSlices.GetIndexer(),
+	}
 	ofSlice := func(obj any) {
 		if slice, ok := reconcile.Deleted[*discoveryv1.EndpointSlice](obj); ok {
 			if service, err := c.services.Services(slice.Namespace).Get(slice.Labels[discoveryv1.LabelServiceName]); err == nil && local(service) {
@@ -71,7 +80,7 @@ func newCluster(factory informers.SharedInformerFactory, add func(service string
 // balancingChanged says whether a Node changed in what load balancers depend on. Heartbeats do not.
 func balancingChanged(old, node *corev1.Node) bool {
 	return len(balancing([]*corev1.Node{old})) != len(balancing([]*corev1.Node{node})) ||
-		!apiequality.Semantic.DeepEqual(old.Status.Addresses, node.Status.Addresses)
+		old.Status.DaemonEndpoints != node.Status.DaemonEndpoints || !apiequality.Semantic.DeepEqual(old.Status.Addresses, node.Status.Addresses)
 }
 
 // addressesFor returns the addresses of the nodes that take a Service's traffic: of those with a ready endpoint where

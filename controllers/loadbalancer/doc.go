@@ -9,9 +9,10 @@
 //
 // Start reading at balancer.go. pool.go is the pure part of pool mode: the lowest free address, or the one that
 // spec.loadBalancerIP or the annotations kubelite.io/load-balancer-ip and metallb.io/loadBalancerIPs ask for. nodebalancer.go is
-// node mode: a port and protocol can have one Service only. A Service that gets nothing stays pending, with an Event that says
-// why, and is looked at again when something is given back. Services with a spec.loadBalancerClass are left to others.
+// node mode: a port and protocol can have one Service only, and none that the nodes' agents, their proxies or a node port have
+// (occupant.go): a node port goes before. A Service that gets nothing stays pending, with an Event that says why, and is
+// looked at again when something is given back. Services with a spec.loadBalancerClass are left to others.
 //
 // Deliberately missing: several Services sharing an address, IPv6 addresses in a pool. Node mode does not know of ports that
-// processes or Pods have on a node.
+// Pods or other processes have on a node.
 package loadbalancer

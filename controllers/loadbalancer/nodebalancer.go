@@ -15,7 +15,7 @@ import (
 	"github.com/kubelite/kubelite/controllers/reconcile"
 )
 
-// ErrPortTaken is returned when another Service has a port of the nodes that a Service needs.
+// ErrPortTaken is returned when another Service, or a node itself, has a port of the nodes that a Service needs.
 var ErrPortTaken = errors.New("port of the nodes is already in use")
 
 // nodePort is a port of every node's addresses.
@@ -57,11 +57,19 @@ func (b *nodeBalancer) assign(service *corev1.Service) (status corev1.LoadBalanc
 	return statusOf(addresses), freed, err
 }
 
-// conflict says which Service has a port that this one needs; nil if none has.
+// conflict says who has a port that the Service needs; nil if nobody has.
 func (b *nodeBalancer) conflict(service *corev1.Service) error {
+	key := reconcile.ObjectKey(service)
 	for _, port := range portsOf(service) {
-		if holder := b.holder[port]; holder != "" && holder != reconcile.ObjectKey(service) {
+		if holder := b.holder[port]; holder != "" && holder != key {
 			return fmt.Errorf("%s: %w: Service %s has it", port, ErrPortTaken, holder)
+		}
+		occupant, err := b.cluster.occupant(port, key)
+		if err != nil {
+			return err
+		}
+		if occupant != "" {
+			return fmt.Errorf("%s: %w: %s", port, ErrPortTaken, occupant)
 		}
 	}
 	return nil

@@ -22,6 +22,8 @@ func testNode(name, address string, change ...func(*corev1.Node)) *corev1.Node {
 		Status: corev1.NodeStatus{
 			Conditions: []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue}},
 			Addresses:  []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: address}, {Type: corev1.NodeHostName, Address: name}},
+
+			DaemonEndpoints: corev1.NodeDaemonEndpoints{KubeletEndpoint: corev1.DaemonEndpoint{Port: 10250}},
 		},
 	}
 	for _, f := range change {
@@ -135,6 +137,45 @@ func TestNodesAddresses(t *testing.T) {
 	}
 	m.shows("second", "192.168.1.2 192.168.1.5")
 	m.shows("another", "")
+}
+
+// A port of the nodes that something else has already is given to no Service, and a node port goes before.
+func TestOccupiedPorts(t *testing.T) {
+	m := startNodeMode(t)
+	exposed := func(port int32) func(*corev1.Service) {
+		return func(s *corev1.Service) {
+			s.Spec.Type, s.Spec.Ports = corev1.ServiceTypeNodePort, []corev1.ServicePort{{Port: 80, NodePort: port}}
+		}
+	}
+	refused := func(port int, occupant string) {
+		t.Helper()
+		m.event(fmt.Sprintf("Warning SyncLoadBalancerFailed Error syncing load balancer: failed to ensure load balancer: "+
+			"%d/TCP: port of the nodes is already in use: %s", port, occupant))
+	}
+	m.create("agent", listening(443, 10250))
+	refused(10250, "the nodes' agents have it")
+	m.shows("agent", "")
+	m.create("health", listening(10256))
+	refused(10256, "the Service proxy has it for its health check")
+	m.shows("health", "")
+
+	m.create("exposed", exposed(30080))
+	m.create("late", listening(30080))
+	refused(30080, "Service default/exposed has it as a node port")
+	m.shows("late", "")
+	if err := m.api.CoreV1().Services("default").Delete(t.Context(), "exposed", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	m.shows("late", "192.168.1.2 192.168.1.3")
+	m.create("exposed", exposed(30080))
+	refused(30080, "Service default/exposed has it as a node port")
+	m.shows("late", "")
+
+	m.create("checked", listening(8080), func(s *corev1.Service) { s.Spec.HealthCheckNodePort = 30090 })
+	m.create("check", listening(30090))
+	refused(30090, "Service default/checked has it as a node port")
+	m.create("own", listening(30100), func(s *corev1.Service) { s.Spec.Ports[0].NodePort = 30100 })
+	m.shows("own", "192.168.1.2 192.168.1.3")
 }
 
 func TestLocalTrafficNeedsLocalEndpoints(t *testing.T) {
