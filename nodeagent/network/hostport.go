@@ -126,7 +126,7 @@ func (n *Node) OpenHostPorts(podUID string, address netip.Addr, ports []HostPort
 			return fmt.Errorf("open host port: chain %s: %w", rule.chain, errors.Join(err, closeHostPorts(tables, podChain(podUID))))
 		}
 	}
-	return n.remember()
+	return n.remember(iptables.ProtocolIPv4)
 }
 
 // CloseHostPorts removes what OpenHostPorts made for the Pod; nothing there is no error.
@@ -140,10 +140,10 @@ func (n *Node) CloseHostPorts(podUID string) error {
 	if err := closeHostPorts(tables, podChain(podUID)); err != nil {
 		return err
 	}
-	if _, opened := n.rules[podChain(podUID)]; !opened {
+	if _, opened := n.rules[iptables.ProtocolIPv4][podChain(podUID)]; !opened {
 		return nil
 	}
-	return n.remember()
+	return n.remember(iptables.ProtocolIPv4)
 }
 
 func closeHostPorts(tables *iptables.IPTables, chain string) error {

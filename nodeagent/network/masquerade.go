@@ -16,11 +16,7 @@ const masqueradeChain = "KUBELITE-MASQ"
 //
 // A Service's packet has its endpoint as destination by then, and keeps the Pod's address.
 func masquerade(podCIDR, clusterCIDR netip.Prefix, underlay string) error {
-	protocol := iptables.ProtocolIPv4
-	if podCIDR.Addr().Is6() {
-		protocol = iptables.ProtocolIPv6
-	}
-	tables, err := openTables(protocol)
+	tables, err := openTables(familyOf(podCIDR))
 	if err != nil {
 		return err
 	}
@@ -56,9 +52,24 @@ func holdsOnly(tables *iptables.IPTables, rule []string) bool {
 	return err == nil && exists
 }
 
+func familyOf(prefix netip.Prefix) iptables.Protocol {
+	if prefix.Addr().Is6() {
+		return iptables.ProtocolIPv6
+	}
+	return iptables.ProtocolIPv4
+}
+
+// programOf is what the names of a family's programs begin with.
+func programOf(family iptables.Protocol) string {
+	if family == iptables.ProtocolIPv6 {
+		return "ip6tables"
+	}
+	return "iptables"
+}
+
 // openTables waits for the lock of other programs' iptables, the service proxy's among them.
-func openTables(protocol iptables.Protocol) (*iptables.IPTables, error) {
-	tables, err := iptables.New(iptables.IPFamily(protocol), iptables.Timeout(30))
+func openTables(family iptables.Protocol) (*iptables.IPTables, error) {
+	tables, err := iptables.New(iptables.IPFamily(family), iptables.Timeout(30))
 	if err != nil {
 		return nil, fmt.Errorf("find iptables: %w", err)
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/coreos/go-iptables/iptables"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
@@ -33,13 +34,15 @@ type Node struct {
 	mutex     sync.Mutex // of what follows
 	allocator *allocator // nil before Setup
 	podCIDR   netip.Prefix
-	podCIDR6  netip.Prefix // invalid without IPv6
-	rules     ruleset      // of this package, as it left them
-	routes    []NodeRoute  // as SetRoutes was told last
+	podCIDR6  netip.Prefix                  // invalid without IPv6
+	rules     map[iptables.Protocol]ruleset // of this package, as it left them
+	routes    []NodeRoute                   // as SetRoutes was told last
 }
 
 // New returns a Node that does nothing before Setup.
-func New(config Config) *Node { return &Node{config: config} }
+func New(config Config) *Node {
+	return &Node{config: config, rules: map[iptables.Protocol]ruleset{}}
+}
 
 // Setup makes the network namespace that the process is in a node's, with these ranges: one of IPv4 and, in a dual-stack
 // cluster, one of IPv6. It may be called again; the ranges of a node with Pods must not change.
@@ -85,9 +88,9 @@ func (n *Node) Setup(podCIDRs ...netip.Prefix) error {
 				return fmt.Errorf("set up Pod network: %w", err)
 			}
 		}
-	}
-	if err := n.remember(); err != nil {
-		return fmt.Errorf("set up Pod network: %w", err)
+		if err := n.remember(familyOf(prefix)); err != nil {
+			return fmt.Errorf("set up Pod network: %w", err)
+		}
 	}
 	n.podCIDR, n.podCIDR6, n.allocator = podCIDR, podCIDR6, allocator
 	return nil
@@ -114,7 +117,7 @@ func (n *Node) Reclaim(podUIDs []string) error {
 	for _, uid := range podUIDs {
 		keep[uid] = true
 	}
-	return errors.Join(n.allocator.reclaim(keep), reclaimHostPorts(keep), n.remember())
+	return errors.Join(n.allocator.reclaim(keep), reclaimHostPorts(keep), n.remember(iptables.ProtocolIPv4))
 }
 
 // writeSysctl sets a sysctl of the calling thread's namespaces, by its path below /proc/sys.

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/coreos/go-iptables/iptables"
+
 	"github.com/kubelite/kubelite/internal/netfilter"
 )
 
@@ -89,12 +91,12 @@ func mending(wanted, found ruleset) (input, difference string) {
 }
 
 // remember takes what is in the kernel now for what is to stay there. The caller holds the mutex.
-func (n *Node) remember() error {
-	saved, err := saveNAT()
+func (n *Node) remember(family iptables.Protocol) error {
+	saved, err := saveNAT(family)
 	if err != nil {
 		return err
 	}
-	n.rules = ownRules(saved)
+	n.rules[family] = ownRules(saved)
 	return nil
 }
 
@@ -102,18 +104,33 @@ func (n *Node) remember() error {
 func (n *Node) mend() (found string, err error) {
 	n.mutex.Lock()
 	defer n.mutex.Unlock()
-	saved, err := saveNAT()
+	var differences []string
+	var failures []error
+	for _, family := range slices.Sorted(maps.Keys(n.rules)) {
+		difference, err := mendFamily(family, n.rules[family])
+		if difference != "" {
+			differences = append(differences, difference)
+		}
+		failures = append(failures, err)
+	}
+	return strings.Join(differences, "; "), errors.Join(failures...)
+}
+
+// mendFamily makes of a family's rules what is wanted. It returns what it found; empty if all was well.
+func mendFamily(family iptables.Protocol, wanted ruleset) (found string, err error) {
+	saved, err := saveNAT(family)
 	if err != nil {
 		return "", err
 	}
-	input, found := mending(n.rules, ownRules(saved))
-	if found == "" {
+	input, difference := mending(wanted, ownRules(saved))
+	if difference == "" {
 		return "", nil
 	}
-	command := exec.Command("iptables-restore", "--noflush", "--wait", "5")
+	found = programOf(family) + ": " + difference
+	command := exec.Command(programOf(family)+"-restore", "--noflush", "--wait", "5")
 	command.Stdin = strings.NewReader(input)
 	if output, err := command.CombinedOutput(); err != nil {
-		return found, fmt.Errorf("run iptables-restore: %w: %s", err, bytes.TrimSpace(output))
+		return found, fmt.Errorf("run %s-restore: %w: %s", programOf(family), err, bytes.TrimSpace(output))
 	}
 	return found, nil
 }
@@ -158,14 +175,15 @@ func (n *Node) Keep(ctx context.Context) {
 	}
 }
 
-func saveNAT() (string, error) {
-	output, err := exec.Command("iptables-save", "-t", "nat").Output()
+// saveNAT is a family's nat table as iptables-save, or ip6tables-save, prints it.
+func saveNAT(family iptables.Protocol) (string, error) {
+	output, err := exec.Command(programOf(family)+"-save", "-t", "nat").Output()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
-		return "", fmt.Errorf("run iptables-save: %w: %s", err, bytes.TrimSpace(exit.Stderr))
+		return "", fmt.Errorf("run %s-save: %w: %s", programOf(family), err, bytes.TrimSpace(exit.Stderr))
 	}
 	if err != nil {
-		return "", fmt.Errorf("run iptables-save: %w", err)
+		return "", fmt.Errorf("run %s-save: %w", programOf(family), err)
 	}
 	return string(output), nil
 }
