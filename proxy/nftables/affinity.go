@@ -11,10 +11,41 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// hasAffinity says whether one of the Services that change has clients that may be remembered.
-func (s *state) hasAffinity(changed plan.Plan) bool {
-	for name := range changed {
-		if old := s.services[name]; old != nil && slices.ContainsFunc(old.ports, func(p plan.Port) bool { return p.AffinitySeconds != 0 }) {
+// outdates says whether forget may find something when the elements of some destinations have become others: a destination with affinity
+// lost an endpoint, or remembers clients for another time, or not at all.
+func (l layout) outdates(before, after map[key]value) bool {
+	var sticky map[destination]bool
+	for k, v := range before {
+		if k.set != stickyServices && k.set != stickyNodePorts {
+			continue
+		}
+		if after[k] != v {
+			return true
+		}
+		if sticky == nil {
+			sticky = map[destination]bool{}
+		}
+		sticky[l.destinationOf(k)] = true
+	}
+	if sticky == nil {
+		return false
+	}
+	type choice struct {
+		from     set
+		at       destination
+		endpoint [dataLimit]byte
+	}
+	left := map[choice]bool{}
+	for k, v := range after {
+		if k.set.isEndpointMap() {
+			left[choice{k.set, l.destinationOf(k), v.data}] = true
+		}
+	}
+	for k, v := range before {
+		if !k.set.isEndpointMap() {
+			continue
+		}
+		if one := (choice{k.set, l.destinationOf(k), v.data}); sticky[one.at] && !left[one] {
 			return true
 		}
 	}
@@ -24,29 +55,47 @@ func (s *state) hasAffinity(changed plan.Plan) bool {
 // forget deletes what the kernel remembers of clients whose endpoint is none of their Service's any more, or whose Service forgets after
 // another time than it did. It comes after the change, when nothing leads there any more that could be remembered anew.
 func (b *Backend) forget() error {
-	for {
-		change := newBatch(b.layout, tableName, 0)
-		err := b.connection.readSet(b.layout, affinity, func(e element, attributes []byte) error {
-			var milliseconds uint64
-			if timeout := find(attributes, unix.NFTA_SET_ELEM_TIMEOUT); len(timeout) == 8 {
-				milliseconds = bigEndian.Uint64(timeout)
-			}
-			if !b.state.remembers(e, milliseconds) {
-				change.deleteElement(e)
-			}
-			return nil
-		})
+	for again := true; again; {
+		stale, err := b.staleMemories()
 		if err != nil {
-			return fmt.Errorf("read set %s: %w", affinity.name(), err)
-		}
-		if change.empty() {
-			return nil
-		}
-		// One that expired since it was read takes the others with it: read again.
-		if err := commit(b.connection, change); !errors.Is(err, unix.ENOENT) {
 			return err
 		}
+		again = false
+		for some := range slices.Chunk(stale, forgetAtOnce) {
+			change := newBatch(b.layout, tableName, 0)
+			for _, e := range some {
+				change.deleteElement(e)
+			}
+			err := commit(b.connection, change)
+			if err != nil && !errors.Is(err, unix.ENOENT) {
+				return err
+			}
+			again = again || err != nil
+		}
 	}
+	return nil
+}
+
+// forgetAtOnce is how many clients a transaction forgets: one that expired since it was read takes the others with it, which are then
+// read again.
+const forgetAtOnce = 1000
+
+// staleMemories are the elements of affinity that forget deletes.
+func (b *Backend) staleMemories() (stale []element, err error) {
+	err = b.connection.readSet(b.layout, affinity, func(e element, attributes []byte) error {
+		var milliseconds uint64
+		if timeout := find(attributes, unix.NFTA_SET_ELEM_TIMEOUT); len(timeout) == 8 {
+			milliseconds = bigEndian.Uint64(timeout)
+		}
+		if !b.state.remembers(e, milliseconds) {
+			stale = append(stale, e)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read set %s: %w", affinity.name(), err)
+	}
+	return stale, nil
 }
 
 // remembers says whether a client of a destination may still be sent to the endpoint in e.

@@ -124,16 +124,15 @@ func (b *Backend) Update(_ context.Context, changed plan.Plan) error {
 	if b.state == nil {
 		return errors.New("program changed Services: nothing was programmed yet")
 	}
-	sticky := b.state.hasAffinity(changed)
 	change := newBatch(b.layout, tableName, 0)
-	b.state.update(changed, change)
+	outdated := b.state.update(changed, change)
 	if change.empty() {
 		return nil
 	}
 	if err := commit(b.connection, change); err != nil {
 		return fmt.Errorf("program %d changed Services: %w", len(changed), err)
 	}
-	if sticky {
+	if outdated {
 		return b.forget()
 	}
 	return nil

@@ -134,6 +134,15 @@ func (s set) isVerdictMap() bool {
 	return false
 }
 
+// isEndpointMap says whether the set's data are endpoints to choose from.
+func (s set) isEndpointMap() bool {
+	switch s {
+	case endpoints, insideEndpoints, nodePortEndpoints, insideNodePortEndpoints:
+		return true
+	}
+	return false
+}
+
 // declaration is what a set is made of, as nft's
 //
 //	map services { type ipv4_addr . inet_proto . inet_service : verdict }

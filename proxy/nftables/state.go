@@ -207,8 +207,9 @@ func (s *state) count() int {
 	return count
 }
 
-// update makes the Services in changed be as they are there, and writes what that changes.
-func (s *state) update(changed plan.Plan, w writer) {
+// update makes the Services in changed be as they are there, and writes what that changes. It says whether clients may be remembered
+// now that are to be forgotten.
+func (s *state) update(changed plan.Plan, w writer) (outdated bool) {
 	affected := map[destination]bool{}
 	note := func(d destination) { affected[d] = true }
 	for name, ports := range changed {
@@ -226,8 +227,10 @@ func (s *state) update(changed plan.Plan, w writer) {
 		s.remove(name)
 		s.add(name, ports)
 	}
+	after := s.elementsAt(affected)
+	outdated = s.outdates(before, after)
 	var removed, added []element
-	for k, v := range s.elementsAt(affected) {
+	for k, v := range after {
 		old, there := before[k]
 		if there && old == v {
 			delete(before, k)
@@ -241,6 +244,7 @@ func (s *state) update(changed plan.Plan, w writer) {
 		s.use(v.chain, -1)
 	}
 	writeChange(chains, s.uses, w, func() { writeElements(removed, added, w) })
+	return outdated
 }
 
 func (s *state) elementsAt(destinations map[destination]bool) map[key]value {

@@ -50,7 +50,9 @@ func TestChangesEndAsFromScratch(t *testing.T) {
 			s.write(table)
 			before := table.clone()
 			for step := range 40 {
-				s.update(world.Change(), table)
+				memories := s.possibleMemories()
+				outdated := s.update(world.Change(), table)
+				s.checkMemories(t, memories, outdated)
 				expected := fromScratch(world.Plan(), l)
 				if difference := expected.difference(table, l.family); difference != "" {
 					t.Fatalf("seed %d step %d: %s", seed, step, difference)
@@ -119,7 +121,9 @@ func TestContestedDestinations(t *testing.T) {
 				delete(p, name)
 			}
 		}
-		s.update(changed, table)
+		memories := s.possibleMemories()
+		outdated := s.update(changed, table)
+		s.checkMemories(t, memories, outdated)
 		expected := fromScratch(p, l)
 		if difference := expected.difference(table, l.family); difference != "" || len(table.failures) > 0 {
 			t.Fatalf("step %d: %s %q", step, difference, table.failures)
