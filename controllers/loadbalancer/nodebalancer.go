@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -30,11 +29,12 @@ func (p nodePort) String() string { return strconv.Itoa(int(p.number)) + "/" + s
 // the ports of a Service with externalTrafficPolicy Local do not depend on where its Pods are.
 type nodeBalancer struct {
 	cluster *cluster
-	holder  map[nodePort]string // Service keys
+	taken   map[string][]nodePort // by Service key
+	holder  map[nodePort]string   // taken the other way round
 }
 
 func newNodeBalancer(cluster *cluster) *nodeBalancer {
-	return &nodeBalancer{cluster: cluster, holder: map[nodePort]string{}}
+	return &nodeBalancer{cluster: cluster, taken: map[string][]nodePort{}, holder: map[nodePort]string{}}
 }
 
 func (b *nodeBalancer) adopt(service *corev1.Service) {
@@ -44,11 +44,12 @@ func (b *nodeBalancer) adopt(service *corev1.Service) {
 }
 
 func (b *nodeBalancer) assign(service *corev1.Service) (status corev1.LoadBalancerStatus, freed bool, err error) {
+	key := reconcile.ObjectKey(service)
 	if err := b.conflict(service); err != nil {
-		return status, b.release(reconcile.ObjectKey(service)), err
+		return status, b.release(key), err
 	}
-	before := b.portsOf(reconcile.ObjectKey(service))
-	b.release(reconcile.ObjectKey(service))
+	before := b.taken[key]
+	b.release(key)
 	b.take(service)
 	for _, port := range before {
 		freed = freed || b.holder[port] == ""
@@ -76,28 +77,23 @@ func (b *nodeBalancer) conflict(service *corev1.Service) error {
 }
 
 func (b *nodeBalancer) take(service *corev1.Service) {
-	for _, port := range portsOf(service) {
-		b.holder[port] = reconcile.ObjectKey(service)
+	key := reconcile.ObjectKey(service)
+	b.taken[key] = portsOf(service)
+	for _, port := range b.taken[key] {
+		b.holder[port] = key
 	}
-}
-
-func (b *nodeBalancer) portsOf(key string) []nodePort {
-	var ports []nodePort
-	for port, holder := range b.holder {
-		if holder == key {
-			ports = append(ports, port)
-		}
-	}
-	return ports
 }
 
 func (b *nodeBalancer) release(key string) (had bool) {
-	before := len(b.holder)
-	maps.DeleteFunc(b.holder, func(_ nodePort, holder string) bool { return holder == key })
-	return len(b.holder) < before
+	had = b.holds(key)
+	for _, port := range b.taken[key] {
+		delete(b.holder, port)
+	}
+	delete(b.taken, key)
+	return had
 }
 
-func (b *nodeBalancer) holds(key string) bool { return len(b.portsOf(key)) > 0 }
+func (b *nodeBalancer) holds(key string) bool { return len(b.taken[key]) > 0 }
 
 func portsOf(service *corev1.Service) []nodePort {
 	ports := make([]nodePort, 0, len(service.Spec.Ports))

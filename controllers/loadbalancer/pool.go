@@ -48,20 +48,20 @@ func (p Pool) Contains(address netip.Addr) bool {
 func (p Pool) String() string { return p.First.String() + "-" + p.Last.String() }
 
 // choose returns the address for a Service: what it asks for, else what it has, else the lowest free one. requested and
-// held may be invalid for none. taken are the other Services' addresses.
-func (p Pool) choose(requested, held netip.Addr, taken map[netip.Addr]bool) (netip.Addr, error) {
+// held may be invalid for none. taken says whether another Service has an address.
+func (p Pool) choose(requested, held netip.Addr, taken func(netip.Addr) bool) (netip.Addr, error) {
 	switch {
 	case requested.IsValid() && !p.Contains(requested):
 		return netip.Addr{}, fmt.Errorf("%s: %w %s", requested, ErrOutside, p)
-	case requested.IsValid() && taken[requested]:
+	case requested.IsValid() && taken(requested):
 		return netip.Addr{}, fmt.Errorf("%s: %w", requested, ErrTaken)
 	case requested.IsValid():
 		return requested, nil
-	case held.IsValid() && p.Contains(held) && !taken[held]:
+	case held.IsValid() && p.Contains(held) && !taken(held):
 		return held, nil
 	}
 	for address := p.First; p.Contains(address); address = address.Next() {
-		if !taken[address] {
+		if !taken(address) {
 			return address, nil
 		}
 	}

@@ -42,7 +42,7 @@ func TestChoose(t *testing.T) {
 			for _, address := range test.taken {
 				taken[parse(address)] = true
 			}
-			got, err := pool.choose(parse(test.requested), parse(test.held), taken)
+			got, err := pool.choose(parse(test.requested), parse(test.held), func(address netip.Addr) bool { return taken[address] })
 			if !errors.Is(err, test.err) || got != parse(test.want) {
 				t.Errorf("got %s, %v, want %s, %v", got, err, test.want, test.err)
 			}
@@ -68,4 +68,35 @@ func TestPoolHasOneFamily(t *testing.T) {
 	if status, _, err := b.assign(six); err != nil || len(status.Ingress) != 1 {
 		t.Errorf("dual stack: %v, %v", status, err)
 	}
+}
+
+// A Service that moves to the address that it asks for leaves its own to others.
+func TestPoolAddressesMove(t *testing.T) {
+	pool, err := NewPool(netip.MustParseAddr("192.168.1.200"), netip.MustParseAddr("192.168.1.201"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := newPoolBalancer(pool)
+	assign := func(name, want string, freed bool, change ...func(*corev1.Service)) {
+		t.Helper()
+		status, gotFreed, err := b.assign(service(name, change...))
+		if err != nil || status.Ingress[0].IP != want || gotFreed != freed {
+			t.Errorf("%s: %v, freed %t, %v; want %s, %t", name, status, gotFreed, err, want, freed)
+		}
+	}
+	asking := func(address string) func(*corev1.Service) {
+		return func(s *corev1.Service) { s.Spec.LoadBalancerIP = address }
+	}
+	assign("first", "192.168.1.200", false)
+	assign("first", "192.168.1.200", false)
+	assign("first", "192.168.1.201", true, asking("192.168.1.201"))
+	assign("second", "192.168.1.200", false)
+	if _, freed, err := b.assign(service("second", asking("192.168.1.201"))); !errors.Is(err, ErrTaken) || !freed || b.holds("default/second") {
+		t.Errorf("another's: %v, freed %t", err, freed)
+	}
+	assign("third", "192.168.1.200", false)
+	if !b.release("default/third") || b.release("default/third") || b.holds("default/third") {
+		t.Error("released, and not")
+	}
+	assign("fourth", "192.168.1.200", false)
 }

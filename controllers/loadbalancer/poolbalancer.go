@@ -11,18 +11,19 @@ import (
 
 // poolBalancer is PoolMode.
 type poolBalancer struct {
-	pool  Pool
-	taken map[string]netip.Addr // by Service key
+	pool   Pool
+	taken  map[string]netip.Addr // by Service key
+	holder map[netip.Addr]string // taken the other way round
 }
 
 func newPoolBalancer(pool Pool) *poolBalancer {
-	return &poolBalancer{pool: pool, taken: map[string]netip.Addr{}}
+	return &poolBalancer{pool: pool, taken: map[string]netip.Addr{}, holder: map[netip.Addr]string{}}
 }
 
 func (b *poolBalancer) adopt(service *corev1.Service) {
 	address := heldAddress(service)
-	if b.pool.Contains(address) && !b.others("")[address] {
-		b.taken[reconcile.ObjectKey(service)] = address
+	if b.pool.Contains(address) && b.holder[address] == "" {
+		b.take(reconcile.ObjectKey(service), address)
 	}
 }
 
@@ -39,28 +40,28 @@ func (b *poolBalancer) assign(service *corev1.Service) (status corev1.LoadBalanc
 	if !ofService(service, b.pool.First) {
 		return status, b.release(key), fmt.Errorf("%w %s", ErrFamily, b.pool)
 	}
-	address, err := b.pool.choose(requested, held, b.others(key))
+	address, err := b.pool.choose(requested, held, func(address netip.Addr) bool {
+		holder := b.holder[address]
+		return holder != "" && holder != key
+	})
 	if err != nil {
 		return status, b.release(key), err
 	}
-	b.taken[key] = address
+	b.release(key)
+	b.take(key, address)
 	return statusWith(address), had && held != address, nil
 }
 
-// others are the addresses of all Services but one.
-func (b *poolBalancer) others(key string) map[netip.Addr]bool {
-	others := make(map[netip.Addr]bool, len(b.taken))
-	for other, address := range b.taken {
-		if other != key {
-			others[address] = true
-		}
-	}
-	return others
+func (b *poolBalancer) take(key string, address netip.Addr) {
+	b.taken[key], b.holder[address] = address, key
 }
 
 func (b *poolBalancer) release(key string) (had bool) {
-	had = b.holds(key)
-	delete(b.taken, key)
+	address, had := b.taken[key]
+	if had {
+		delete(b.taken, key)
+		delete(b.holder, address)
+	}
 	return had
 }
 
