@@ -64,7 +64,7 @@ func (p *programmer) run(ctx context.Context, checkInterval time.Duration) error
 
 // begin programs everything for the first time. Families after the first one may do without: they are tried again.
 func (p *programmer) begin(ctx context.Context) error {
-	changed := p.objects.take()
+	changed := p.take()
 	p.metrics.ChangesTaken(changed.services, changed.slices)
 	names := p.objects.names()
 	all := p.plans(names)
@@ -81,9 +81,17 @@ func (p *programmer) begin(ctx context.Context) error {
 	return nil
 }
 
+// take returns what changed. What changes from now on wakes this goroutine again, even if it is taken with the rest.
+func (p *programmer) take() changes {
+	for _, family := range p.families {
+		family.health.Taken(family.family)
+	}
+	return p.objects.take()
+}
+
 // update programs the Services that changed.
 func (p *programmer) update(ctx context.Context) {
-	changed := p.objects.take()
+	changed := p.take()
 	names := make([]types.NamespacedName, 0, len(changed.names))
 	for name := range changed.names {
 		names = append(names, name)

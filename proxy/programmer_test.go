@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -34,6 +35,7 @@ type kernel struct {
 	failures []string
 	changed  string        // what Difference says
 	hold     chan struct{} // if not nil, Replace waits for it
+	updating func()        // if not nil, Update calls it
 }
 
 func (k *kernel) fail() error {
@@ -68,6 +70,9 @@ func (k *kernel) Replace(ctx context.Context, p plan.Plan) error {
 func (k *kernel) Update(_ context.Context, p plan.Plan) error {
 	k.mutex.Lock()
 	defer k.mutex.Unlock()
+	if k.updating != nil {
+		k.updating()
+	}
 	for name, ports := range p {
 		k.calls = append(k.calls, fmt.Sprint("update ", name, " ", len(ports)))
 		if len(ports) == 0 {
@@ -225,6 +230,38 @@ func TestFailuresAreTriedAgain(t *testing.T) {
 	r.check(ctx)
 	r.calls(r.four, "replace 2")
 	r.calls(r.six)
+}
+
+// A change that comes while another one is programmed counts as waiting until it is programmed itself.
+func TestChangeMeanwhileWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, ctx := newRig(t), context.Background()
+		proxyHealth := r.families[0].health
+		r.objects.changing = func(changed) { proxyHealth.Queued(corev1.IPv4Protocol) }
+		healthyAfter := func(about string, expected bool) {
+			t.Helper()
+			time.Sleep(health.Timeout)
+			if actual := proxyHealth.Healthy(); actual != expected {
+				t.Errorf("%s: healthy %v", about, actual)
+			}
+		}
+		r.service("web", webSpec)
+		if err := r.begin(ctx); err != nil {
+			t.Fatal(err)
+		}
+		healthyAfter("all is programmed", true)
+		r.four.updating = func() {
+			r.four.updating = nil
+			r.service("other", "{clusterIP: 10.96.0.3, ports: [{port: 80}]}")
+		}
+		r.slice("web-1", "web", webSlice)
+		r.update(ctx)
+		r.calls(r.four, "replace 1", "update default/web 1")
+		healthyAfter("a change came while another one was programmed", false)
+		r.update(ctx)
+		r.calls(r.four, "update default/other 1")
+		healthyAfter("that is programmed, too", true)
+	})
 }
 
 // A health-check node port can go from one Service to another in one update, whatever their names.

@@ -49,6 +49,17 @@ func TestProxy(t *testing.T) {
 	expect("a change waits", 200, 200)
 	now = now.Add(time.Second)
 	expect("it waits too long", 503, 503)
+	p.Taken(corev1.IPv4Protocol)
+	p.Queued(corev1.IPv4Protocol)
+	expect("it is being programmed, and the next one waits", 503, 503)
+	p.Taken(corev1.IPv4Protocol) // what was taken before went wrong
+	expect("both are being programmed", 503, 503)
+	p.Queued(corev1.IPv4Protocol)
+	p.Updated(corev1.IPv4Protocol)
+	expect("programmed, and a third one waits", 200, 200)
+	now = now.Add(Timeout)
+	expect("that waits too long, too", 503, 503)
+	p.Taken(corev1.IPv4Protocol)
 	p.Updated(corev1.IPv4Protocol)
 	expect("programmed again", 200, 200)
 	node.Spec.Taints = []corev1.Taint{{Key: toBeDeletedTaint}}
@@ -61,8 +72,8 @@ func TestProxy(t *testing.T) {
 
 	recorder := httptest.NewRecorder()
 	p.ServeHTTP(recorder, httptest.NewRequest(http.MethodGet, "/healthz", nil))
-	const body = `{"lastUpdated":"2026-11-21T12:01:00Z","currentTime":"2026-11-21T12:01:00Z","nodeEligible":false,"healthy":true,` +
-		`"status":{"IPv4":{"lastUpdated":"2026-11-21T12:01:00Z","healthy":true}}}`
+	const body = `{"lastUpdated":"2026-11-21T12:02:00Z","currentTime":"2026-11-21T12:02:00Z","nodeEligible":false,"healthy":true,` +
+		`"status":{"IPv4":{"lastUpdated":"2026-11-21T12:02:00Z","healthy":true}}}`
 	if recorder.Body.String() != body {
 		t.Errorf("%s\nexpected %s", recorder.Body, body)
 	}

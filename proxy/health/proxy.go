@@ -26,12 +26,13 @@ type Proxy struct {
 	programmed   bool
 	nodeEligible bool
 	updated      map[corev1.IPFamily]time.Time
-	queued       map[corev1.IPFamily]time.Time // when the oldest change came that is not programmed yet
+	// queued is when the oldest change came that nobody has begun to program; taken is the same of those that are being programmed.
+	queued, taken map[corev1.IPFamily]time.Time
 }
 
 // NewProxy makes one that is healthy and knows no node yet.
 func NewProxy() *Proxy {
-	return &Proxy{now: time.Now, updated: map[corev1.IPFamily]time.Time{}, queued: map[corev1.IPFamily]time.Time{}}
+	return &Proxy{now: time.Now, updated: map[corev1.IPFamily]time.Time{}, queued: map[corev1.IPFamily]time.Time{}, taken: map[corev1.IPFamily]time.Time{}}
 }
 
 // Queued says that there is a change for the families to program.
@@ -46,11 +47,23 @@ func (p *Proxy) Queued(families ...corev1.IPFamily) {
 	}
 }
 
-// Updated says that all changes for the family are programmed.
+// Taken says that what is queued for the family is being programmed from now on. What is queued after that is not done when Updated is
+// told; kube-proxy's healthcheck forgets that it waits.
+func (p *Proxy) Taken(family corev1.IPFamily) {
+	p.mutex.Lock()
+	defer p.mutex.Unlock()
+	since, waiting := p.queued[family]
+	if _, before := p.taken[family]; waiting && !before {
+		p.taken[family] = since
+	}
+	delete(p.queued, family)
+}
+
+// Updated says that all changes for the family that were taken are programmed.
 func (p *Proxy) Updated(family corev1.IPFamily) {
 	p.mutex.Lock()
 	defer p.mutex.Unlock()
-	delete(p.queued, family)
+	delete(p.taken, family)
 	p.updated[family] = p.now()
 }
 
@@ -95,7 +108,10 @@ func (p *Proxy) report() report {
 	defer p.mutex.Unlock()
 	r := report{CurrentTime: p.now(), Healthy: true, Status: map[corev1.IPFamily]familyReport{}}
 	for family, updated := range p.updated {
-		since, waiting := p.queued[family]
+		since, waiting := p.taken[family]
+		if !waiting {
+			since, waiting = p.queued[family]
+		}
 		healthy := !waiting || r.CurrentTime.Sub(since) < Timeout
 		r.Status[family] = familyReport{LastUpdated: updated, Healthy: healthy}
 		r.Healthy = r.Healthy && healthy
