@@ -99,15 +99,26 @@ func (a *api) create(ctx context.Context, service *corev1.Service, endpointSlice
 	return nil
 }
 
-// createAll creates many, some at a time.
-func (a *api) createAll(n int, create func(i int) error) {
+// createNodes creates the Nodes of the lab, each in a zone of its own.
+func (a *api) createNodes() {
+	a.Helper()
+	for _, node := range []place{node1, node2} {
+		object := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: string(node), Labels: map[string]string{corev1.LabelTopologyZone: node.zone()}}}
+		if _, err := a.CoreV1().Nodes().Create(a.Context(), object, metav1.CreateOptions{}); err != nil {
+			a.Fatal(err)
+		}
+	}
+}
+
+// forEach does it for each of n, some at a time.
+func (a *api) forEach(n int, do func(i int) error) {
 	a.Helper()
 	var group sync.WaitGroup
 	numbers, failures := make(chan int), make(chan error, n)
 	for range 8 {
 		group.Go(func() {
 			for i := range numbers {
-				if err := create(i); err != nil {
+				if err := do(i); err != nil {
 					failures <- err
 				}
 			}

@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -58,6 +59,11 @@ func call(protocol corev1.Protocol, address netip.AddrPort, wait time.Duration) 
 		return answer{}, err
 	}
 	defer unix.Close(socket)
+	if protocol == corev1.ProtocolUDP {
+		if err := bindFresh(socket, address.Addr()); err != nil {
+			return answer{}, err
+		}
+	}
 	// Closed by a reset, so that thousands of connections leave no port and no tracked connection waiting.
 	if err := unix.SetsockoptLinger(socket, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}); err != nil {
 		return answer{}, fmt.Errorf("set linger: %w", err)
@@ -92,6 +98,30 @@ func call(protocol corev1.Protocol, address netip.AddrPort, wait time.Duration) 
 		}
 	}
 	return answer{outcome: unanswered}, nil
+}
+
+// Source ports of UDP clients. A kernel that chose them would soon choose one again whose connection is tracked still: its packets
+// would go where the earlier ones went.
+const (
+	firstFreshPort = 10000
+	freshPorts     = 55000
+)
+
+var freshPort atomic.Uint32
+
+// bindFresh binds the socket to a port that has been no UDP client's for as long as possible.
+func bindFresh(socket int, to netip.Addr) error {
+	from := netip.IPv4Unspecified()
+	if to.Is6() {
+		from = netip.IPv6Unspecified()
+	}
+	for range freshPorts {
+		port := uint16(firstFreshPort + freshPort.Add(1)%freshPorts)
+		if err := unix.Bind(socket, sockaddr(netip.AddrPortFrom(from, port))); !errors.Is(err, unix.EADDRINUSE) {
+			return err
+		}
+	}
+	return errors.New("bind UDP client: no port is free")
 }
 
 func ask(socket int, protocol corev1.Protocol, address netip.AddrPort, buffer []byte) (int, error) {

@@ -25,17 +25,48 @@ type shape struct {
 type member struct {
 	place
 	drains bool
+	hint
 }
 
-var endpointSets = map[string][]member{
+// hint says for whom an endpoint is meant. Without a node or a zone that was not said.
+type hint struct {
+	forNode place
+	forZone string
+}
+
+var endpointSets = withHinted(map[string][]member{
 	"none":          nil,
-	"own":           {{pod1a, false}},
-	"other":         {{pod2a, false}},
-	"both":          {{pod1a, false}, {pod2a, false}},
-	"draining":      {{pod1a, true}, {pod2a, true}},
-	"drainingOwn":   {{pod1a, true}, {pod2a, false}},
-	"hostNetwork":   {{node1, false}, {node2, false}},
-	"hostNetwork-1": {{node1, false}},
+	"own":           {{place: pod1a}},
+	"other":         {{place: pod2a}},
+	"both":          {{place: pod1a}, {place: pod2a}},
+	"draining":      {{place: pod1a, drains: true}, {place: pod2a, drains: true}},
+	"drainingOwn":   {{place: pod1a, drains: true}, {place: pod2a}},
+	"hostNetwork":   {{place: node1}, {place: node2}},
+	"hostNetwork-1": {{place: node1}},
+	"every":         {{place: pod1a}, {place: pod2a}, {place: node1}, {place: node2}},
+})
+
+// hints are those that an endpoint on the node may have: PreferSameNode gives it a node and a zone, PreferSameZone a zone.
+func hints(node place) map[string]hint {
+	other := node.otherNode()
+	return map[string]hint{
+		"nobody": {}, "node": {node, node.zone()}, "othernode": {other, other.zone()}, "zone": {forZone: node.zone()}, "otherzone": {forZone: other.zone()},
+	}
+}
+
+// hinted begins the names of endpointSets with hints.
+const hinted = "hinted-"
+
+// withHinted adds both endpoints with all hints, but for that without any.
+func withHinted(sets map[string][]member) map[string][]member {
+	for first, hint1 := range hints(node1) {
+		for second, hint2 := range hints(node2) {
+			if hint1 != (hint{}) || hint2 != (hint{}) {
+				sets[hinted+first+"-"+second] = []member{{place: pod1a, hint: hint1}, {place: pod2a, hint: hint2}}
+			}
+		}
+	}
+	return sets
 }
 
 // sourceRanges are those of a load balancer.
@@ -70,7 +101,8 @@ func (c testCase) String() string {
 	return fmt.Sprintf("%s %s %s from %s by %s", c.shape.name(), c.protocol, c.family, c.client, c.way)
 }
 
-// shapes are all of them.
+// shapes are all of them. Hints decide between endpoints, by the traffic policies: they are tried for one type of Service, without
+// what does not depend on the endpoints.
 func shapes() []shape {
 	var all []shape
 	for _, kind := range []corev1.ServiceType{corev1.ServiceTypeClusterIP, corev1.ServiceTypeNodePort, corev1.ServiceTypeLoadBalancer} {
@@ -79,7 +111,8 @@ func shapes() []shape {
 				for _, sticky := range []bool{false, true} {
 					for _, endpoints := range sorted(endpointSets) {
 						for _, admits := range sorted(sourceRanges) {
-							if kind == corev1.ServiceTypeLoadBalancer || admits == "all" {
+							plain := kind == corev1.ServiceTypeLoadBalancer && !sticky && admits == "all"
+							if (kind == corev1.ServiceTypeLoadBalancer || admits == "all") && (plain || !strings.HasPrefix(endpoints, hinted)) {
 								all = append(all, shape{kind, internalLocal, externalLocal, sticky, endpoints, admits})
 							}
 						}
@@ -98,7 +131,7 @@ func (s shape) ways(client place, family corev1.IPFamily) []way {
 		return append(ways, externalIP)
 	}
 	ways = append(ways, nodePortOwn, nodePortOther)
-	if client == node1 && family == corev1.IPv4Protocol {
+	if client.isNode() && family == corev1.IPv4Protocol {
 		ways = append(ways, nodePortLocalhost)
 	}
 	if s.kind == corev1.ServiceTypeLoadBalancer {
@@ -107,8 +140,9 @@ func (s shape) ways(client place, family corev1.IPFamily) []way {
 	return ways
 }
 
-// clientPlaces are seen from pod-1a, the endpoint on node-1: the same Pod, the same node's Pod, the other node's Pod, the node, the laptop.
-var clientPlaces = []place{pod1a, pod1b, pod2b, node1, laptop}
+// clientPlaces are seen from pod-1a, the endpoint on node-1: the same Pod, the same node's Pod, the other node's Pod, the node, the
+// other node, the laptop.
+var clientPlaces = []place{pod1a, pod1b, pod2b, node1, node2, laptop}
 
 // name is the name of the Service.
 func (s shape) name() string {
@@ -157,12 +191,9 @@ func nth(family corev1.IPFamily, four, six string, i int) netip.Addr {
 
 // target is what the client of the case calls, if the Service is the i-th.
 func (c testCase) target(i int) netip.AddrPort {
-	node, other := c.client.node(), node2
+	node := c.client.node()
 	if node == "" {
 		node = node1
-	}
-	if node == node2 {
-		other = node1
 	}
 	switch c.way {
 	case clusterIP:
@@ -170,7 +201,7 @@ func (c testCase) target(i int) netip.AddrPort {
 	case nodePortOwn:
 		return netip.AddrPortFrom(node.address(c.family), nodePortOf(i))
 	case nodePortOther:
-		return netip.AddrPortFrom(other.address(c.family), nodePortOf(i))
+		return netip.AddrPortFrom(node.otherNode().address(c.family), nodePortOf(i))
 	case nodePortLocalhost:
 		return netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), nodePortOf(i))
 	}
@@ -242,6 +273,7 @@ func (s shape) endpointSlice(protocols []corev1.Protocol, family corev1.IPFamily
 			Addresses:  []string{member.address(family).String()},
 			NodeName:   ptr.To(string(member.node())),
 			Conditions: discoveryv1.EndpointConditions{Ready: ptr.To(!member.drains), Serving: ptr.To(true), Terminating: ptr.To(member.drains)},
+			Hints:      member.hint.hints(),
 		})
 	}
 	// One that is neither ready nor draining is never used.
@@ -250,4 +282,19 @@ func (s shape) endpointSlice(protocols []corev1.Protocol, family corev1.IPFamily
 		Conditions: discoveryv1.EndpointConditions{Ready: ptr.To(false), Serving: ptr.To(false), Terminating: ptr.To(false)},
 	})
 	return slice
+}
+
+// hints are the endpoint's; nil for none.
+func (h hint) hints() *discoveryv1.EndpointHints {
+	if h == (hint{}) {
+		return nil
+	}
+	hints := &discoveryv1.EndpointHints{}
+	if h.forNode != "" {
+		hints.ForNodes = []discoveryv1.ForNode{{Name: string(h.forNode)}}
+	}
+	if h.forZone != "" {
+		hints.ForZones = []discoveryv1.ForZone{{Name: h.forZone}}
+	}
+	return hints
 }

@@ -64,11 +64,7 @@ func (c testCase) arrive() arrival {
 		if c.client.isPod() {
 			a.source = c.client.node().address(c.family)
 		}
-		if a.node == node1 {
-			a.node = node2
-		} else {
-			a.node = node1
-		}
+		a.node = a.node.otherNode()
 	}
 	a.fromPod = c.client.isPod() && c.client.node() == a.node
 	a.fromNode = c.client == a.node
@@ -91,6 +87,29 @@ func (s shape) usable(node place) []member {
 		return ready
 	}
 	return pick(true)
+}
+
+// near are those of the endpoints that are meant for the node. "kube-proxy filters endpoints by hints", unless "one or more endpoints
+// does not have a hint" or "a zone is not represented in hints" (Topology Aware Routing); first by node, then by zone (KEP-3015).
+func near(node place, endpoints []member) []member {
+	for _, of := range []func(member) (hint, own string){
+		func(m member) (hint, own string) { return string(m.forNode), string(node) },
+		func(m member) (hint, own string) { return m.forZone, node.zone() },
+	} {
+		var all []member
+		complete := true
+		for _, endpoint := range endpoints {
+			hint, own := of(endpoint)
+			complete = complete && hint != ""
+			if hint == own {
+				all = append(all, endpoint)
+			}
+		}
+		if complete && len(all) > 0 {
+			return all
+		}
+	}
+	return endpoints
 }
 
 // admits says whether loadBalancerSourceRanges let the client in: "traffic through the load balancer will be restricted to the
@@ -134,7 +153,7 @@ func (a arrival) internal() (endpoints []member, masquerade bool) {
 	if a.internalLocal {
 		return a.usable(a.node), !a.fromPod
 	}
-	return a.usable(""), !a.fromPod
+	return near(a.node, a.usable("")), !a.fromPod
 }
 
 // external is for every other address. "Cluster: obscures the client source IP and may cause a second hop. Local: preserves the
@@ -142,11 +161,11 @@ func (a arrival) internal() (endpoints []member, masquerade bool) {
 func (a arrival) external() (endpoints []member, masquerade bool) {
 	switch {
 	case !a.externalLocal:
-		return a.usable(""), true
+		return near(a.node, a.usable("")), true
 	case a.fromPod:
-		return a.usable(""), false
+		return near(a.node, a.usable("")), false
 	case a.fromNode:
-		return a.usable(""), true
+		return near(a.node, a.usable("")), true
 	}
 	return a.usable(a.node), false
 }

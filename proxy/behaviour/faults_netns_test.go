@@ -98,11 +98,7 @@ func (f *faultLab) changeOthers() (stop func()) {
 		all, exists := shapes(), map[int]bool{}
 		for ctx.Err() == nil {
 			i := len(f.all) + random.IntN(60)
-			service, slices := all[i].service(i, faultProtocols, families), all[i].endpointSlices(faultProtocols)
-			service.Name = "other-" + service.Name
-			for _, slice := range slices {
-				slice.Name, slice.Labels[discoveryv1.LabelServiceName] = "other-"+slice.Name, service.Name
-			}
+			service, slices := named("other-"+all[i].name(), all[i].service(i, faultProtocols, families), all[i].endpointSlices(faultProtocols))
 			change := func() error { return f.create(ctx, service, slices...) }
 			if exists[i] {
 				change = func() error { return f.delete(ctx, service, slices) }

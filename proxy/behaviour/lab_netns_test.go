@@ -41,6 +41,19 @@ func (p place) node() place {
 
 func (p place) isPod() bool { return strings.HasPrefix(string(p), "pod-") }
 
+func (p place) isNode() bool { return p == p.node() }
+
+// otherNode is the node that the place is not on; node-2 for the laptop, whose node is node-1.
+func (p place) otherNode() place {
+	if p.node() == node2 {
+		return node1
+	}
+	return node2
+}
+
+// zone is the node's own: each is in another.
+func (p place) zone() string { return "zone-of-" + string(p) }
+
 var families = []corev1.IPFamily{corev1.IPv4Protocol, corev1.IPv6Protocol}
 
 // address is the place's own address.
@@ -84,6 +97,7 @@ func inFamily(family corev1.IPFamily, four, six string) netip.Addr {
 type lab struct {
 	testing.TB
 	prefix string
+	last   int // counts waitForProxies' Services
 }
 
 var labs atomic.Int32

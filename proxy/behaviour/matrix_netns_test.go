@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -25,6 +26,7 @@ func servedProtocols(mode proxy.Mode) []corev1.Protocol {
 }
 
 func TestNetnsMatrix(t *testing.T) {
+	t.Parallel()
 	for _, v := range variants {
 		t.Run(v.name, func(t *testing.T) {
 			v.require(t)
@@ -32,8 +34,9 @@ func TestNetnsMatrix(t *testing.T) {
 			protocols := servedProtocols(v.mode)
 			l.serveEverywhere(protocols)
 			a := newAPI(t)
+			a.createNodes()
 			all := sample(shapes(), matrixServices)
-			a.createAll(len(all), func(i int) error {
+			a.forEach(len(all), func(i int) error {
 				return a.create(t.Context(), all[i].service(i, protocols, families), all[i].endpointSlices(protocols)...)
 			})
 			started := time.Now()
@@ -47,6 +50,15 @@ func TestNetnsMatrix(t *testing.T) {
 				len(all), len(shapes()), programmed.Sub(started).Round(time.Millisecond), cases, protocols, calls, time.Since(programmed).Round(time.Millisecond))
 		})
 	}
+}
+
+// named gives the Service and its slices another name than their shape's.
+func named(name string, service *corev1.Service, endpointSlices []*discoveryv1.EndpointSlice) (*corev1.Service, []*discoveryv1.EndpointSlice) {
+	service.Name = name
+	for _, slice := range endpointSlices {
+		slice.Name, slice.Labels[discoveryv1.LabelServiceName] = name+"-"+strings.ToLower(string(slice.AddressType)), name
+	}
+	return service, endpointSlices
 }
 
 func (s shape) endpointSlices(protocols []corev1.Protocol) []*discoveryv1.EndpointSlice {
@@ -67,17 +79,20 @@ func (l *lab) serveEverywhere(protocols []corev1.Protocol) {
 	}
 }
 
-// waitForProxies makes one Service more and waits until it is served in every family by both nodes: what was there before is served
-// by then.
+// waitForProxies makes two Services more, one after the other, and waits until each is served in every family by both nodes: what was
+// there before is served when the first is, or at least begun, as one change with it, and has been done when the second is.
 func (l *lab) waitForProxies(a *api, protocols []corev1.Protocol) {
 	l.Helper()
-	last := shape{kind: corev1.ServiceTypeClusterIP, endpoints: "own", admits: "all"}
-	number := len(shapes())
-	service, endpointSlices := last.service(number, protocols, families), last.endpointSlices(protocols)
-	service.Name = "last"
-	for _, slice := range endpointSlices {
-		slice.Name, slice.Labels[discoveryv1.LabelServiceName] = "last-"+slice.Name, "last"
+	for range 2 {
+		l.last++
+		l.waitForOne(a, len(shapes())+l.last, protocols)
 	}
+}
+
+func (l *lab) waitForOne(a *api, number int, protocols []corev1.Protocol) {
+	l.Helper()
+	last := shape{kind: corev1.ServiceTypeClusterIP, endpoints: "own", admits: "all"}
+	service, endpointSlices := named(fmt.Sprintf("last-%d", number), last.service(number, protocols, families), last.endpointSlices(protocols))
 	if err := a.create(context.Background(), service, endpointSlices...); err != nil {
 		l.Fatal(err)
 	}
@@ -85,7 +100,7 @@ func (l *lab) waitForProxies(a *api, protocols []corev1.Protocol) {
 		for _, family := range families {
 			target := testCase{shape: last, family: family, client: client, way: clusterIP}.target(number)
 			l.eventually(client, func() error {
-				got, err := call(corev1.ProtocolTCP, target, slowly(patience))
+				got, err := call(corev1.ProtocolTCP, target, slowly(impatience))
 				if err == nil && got.outcome != answered {
 					err = fmt.Errorf("call %s from %s: %s", target, client, got)
 				}
@@ -122,36 +137,33 @@ func (l *lab) eventually(p place, f func() error) {
 // play calls every Service from every place in every way, and returns how many cases and calls that were. The ways of one client to
 // one Service come one after the other: what it is stuck to must not change while it is asked.
 func (l *lab) play(v variant, all []shape, protocols []corev1.Protocol) (cases, calls int) {
-	var mutex sync.Mutex
-	var mismatches []string
-	play := func(c testCase, i int) {
-		expected := v.expect(c)
-		answers, err := playCase(c, c.target(i), expected)
-		wrong := compare(answers, expected)
-		if err != nil {
-			wrong = err.Error()
-		}
-		mutex.Lock()
-		defer mutex.Unlock()
-		cases, calls = cases+1, calls+len(answers)
-		if wrong != "" {
-			mismatches = append(mismatches, fmt.Sprintf("%s (%s): expected %s; %s", c, c.target(i), expected, wrong))
-		}
-	}
-	var waits []func()
+	var results results
+	work := map[place][]func(){}
 	for _, client := range clientPlaces {
-		var work []func()
 		for i, shape := range all {
 			for _, protocol := range protocols {
 				for _, family := range families {
-					work = append(work, func() {
+					work[client] = append(work[client], func() {
 						for _, way := range shape.ways(client, family) {
-							play(testCase{shape, protocol, family, client, way}, i)
+							c := testCase{shape, protocol, family, client, way}
+							expected := v.expect(c)
+							results.add(c, i, expected, playCase(c, c.target(i), expected))
 						}
 					})
 				}
 			}
 		}
+	}
+	l.fromPlaces(v, work)
+	results.report(l)
+	return results.cases, results.calls
+}
+
+// fromPlaces does each place's work in its namespace, as many at a time as the mode is for.
+func (l *lab) fromPlaces(v variant, all map[place][]func()) {
+	l.Helper()
+	var waits []func()
+	for client, work := range all {
 		queue := make(chan func(), len(work))
 		for _, f := range work {
 			queue <- f
@@ -162,34 +174,69 @@ func (l *lab) play(v variant, all []shape, protocols []corev1.Protocol) (cases, 
 	for _, wait := range waits {
 		wait()
 	}
-	slices.Sort(mismatches)
-	const shown = 60
-	for _, mismatch := range mismatches[:min(shown, len(mismatches))] {
-		l.Error(mismatch)
-	}
-	if len(mismatches) > shown {
-		l.Errorf("and %d more", len(mismatches)-shown)
-	}
-	return cases, calls
 }
 
-// Calls of one case. An endpoint of two that has its share is missed by 40 calls once in 10^12 times; one client that should
-// always reach the same of two endpoints, and does not, is overlooked by 8 calls once in 128 times, but not in all cases.
+// result is what the calls of one case heard; wrong says what is not as expected, and is empty if nothing.
+type result struct {
+	answers []answer
+	wrong   string
+}
+
+// results collects those of many cases. Its zero value is empty; add may be called concurrently.
+type results struct {
+	mutex        sync.Mutex
+	cases, calls int
+	mismatches   []string
+}
+
+// add adds the result of a case whose Service is the i-th.
+func (r *results) add(c testCase, i int, expected expectation, result result) {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	r.cases, r.calls = r.cases+1, r.calls+len(result.answers)
+	if result.wrong != "" {
+		r.mismatches = append(r.mismatches, fmt.Sprintf("%s (%s): expected %s; %s", c, c.target(i), expected, result.wrong))
+	}
+}
+
+// report fails the test for every mismatch.
+func (r *results) report(t testing.TB) {
+	t.Helper()
+	slices.Sort(r.mismatches)
+	const shown = 60
+	for _, mismatch := range r.mismatches[:min(shown, len(r.mismatches))] {
+		t.Error(mismatch)
+	}
+	if len(r.mismatches) > shown {
+		t.Errorf("and %d more", len(r.mismatches)-shown)
+	}
+}
+
+// Calls of one case. An endpoint that has its share is missed by that many calls for each of them once in 10^11 times; one client that
+// should always reach the same of two endpoints, and does not, is overlooked by 8 calls once in 128 times, but not in all cases.
 const (
-	callsUntilAllSeen = 40
-	callsWhenSticky   = 8
-	callsAtLeast      = 3
+	callsPerEndpoint = 28
+	callsWhenSticky  = 8
+	callsAtLeast     = 3
 )
 
 // playCase calls until every expected endpoint answered, but not for ever.
-func playCase(c testCase, target netip.AddrPort, expected expectation) ([]answer, error) {
+func playCase(c testCase, target netip.AddrPort, expected expectation) result {
+	answers, err := callAll(c, target, expected)
+	if err != nil {
+		return result{answers, err.Error()}
+	}
+	return result{answers, compare(answers, expected)}
+}
+
+func callAll(c testCase, target netip.AddrPort, expected expectation) ([]answer, error) {
 	wait := slowly(patience)
 	if expected.outcome == unanswered || expected.outcome == leftAlone || expected.outcome == unheard {
 		wait = slowly(impatience)
 	}
 	var answers []answer
 	seen := map[place]bool{}
-	for len(answers) < callsUntilAllSeen {
+	for len(answers) < max(1, len(expected.sources))*callsPerEndpoint {
 		got, err := call(c.protocol, target, wait)
 		if err != nil {
 			return answers, fmt.Errorf("call %d: %w", len(answers)+1, err)

@@ -103,14 +103,14 @@ func (v variant) environment(t testing.TB) string {
 // is all here.
 func (v variant) expect(c testCase) expectation {
 	e := expect(c)
-	if v.mode == proxy.IPTables && c.client == node1 && (c.way == externalIP || c.way == loadBalancerIP) && e.outcome == refused {
+	if v.mode == proxy.IPTables && c.client.isNode() && (c.way == externalIP || c.way == loadBalancerIP) && e.outcome == refused {
 		// KUBE-EXTERNAL-SERVICES, which refuses what has no endpoints, is in INPUT and FORWARD but not in OUTPUT, as kube-proxy's:
 		// what the node itself sends there leaves it as if there was no Service.
 		return expectation{outcome: leftAlone}
 	}
 	if c.way == nodePortLocalhost && v.mode != proxy.IPTables {
 		// Only iptables routes 127.0.0.1 (route_localnet); nftables and ipvs never do, as kube-proxy's do not (KEP-3866).
-		if v.mode == proxy.Userspace && c.externalLocal && c.endpoints == "other" {
+		if v.mode == proxy.Userspace && c.externalLocal && e.outcome != refused && len(c.usable(c.client)) == 0 {
 			// What has no local endpoints is dropped at all of the node's own addresses.
 			return expectation{outcome: unanswered}
 		}
