@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"golang.org/x/sys/unix"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -47,6 +48,9 @@ run "kube-proxy --cleanup" before.`,
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
 			setLogLevel(options.verbosity >= 2)
+			if err := checkNetAdmin(); err != nil {
+				return err
+			}
 			if options.cleanup {
 				return proxy.Cleanup(command.Context(), "")
 			}
@@ -93,6 +97,19 @@ func (o *serviceProxyOptions) addFlags(flags *pflag.FlagSet) {
 	flags.DurationVar(&s.Conntrack.UDPStreamTimeout.Duration, "conntrack-udp-timeout-stream", s.Conntrack.UDPStreamTimeout.Duration, "how long a UDP client with answers is remembered; 0 leaves it as it is")
 	flags.DurationVar(&s.ConfigSyncPeriod.Duration, "config-sync-period", s.ConfigSyncPeriod.Duration, "taken, but not needed: the API server tells of every change")
 	flags.IntVarP(&o.verbosity, "v", "v", 0, "how much to log; from 2 on more")
+}
+
+// checkNetAdmin returns an error that says what to do where the process may not change netfilter rules. A container's root often may not.
+func checkNetAdmin() error {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if err := unix.Capget(&header, &data[0]); err != nil {
+		return fmt.Errorf("read own capabilities: %w", err)
+	}
+	if data[0].Effective&(1<<unix.CAP_NET_ADMIN) == 0 {
+		return errors.New("the Service proxy is made of netfilter rules, which only root (CAP_NET_ADMIN) can change: run it with sudo")
+	}
+	return nil
 }
 
 func runServiceProxy(ctx context.Context, options serviceProxyOptions, flags *pflag.FlagSet) error {

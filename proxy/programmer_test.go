@@ -315,3 +315,15 @@ func TestStopFinishesWhatIsWritten(t *testing.T) {
 		t.Error("nothing was written")
 	}
 }
+
+// Who starts a second proxy on a node hears what its taken port most likely means.
+func TestAnotherProxyIsNamed(t *testing.T) {
+	first, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	if _, err := listen("", first.Addr().(*net.TCPAddr).AddrPort()); err == nil || !strings.Contains(err.Error(), "kube-proxy") {
+		t.Errorf("error %v", err)
+	}
+}

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/netip"
 	"runtime/debug"
 	"time"
 
+	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -152,26 +154,42 @@ func (p *proxy) startFamily(ctx context.Context, of corev1.IPFamily) (*family, e
 // bindRetryInterval is the pause between attempts to listen on an address that is taken.
 const bindRetryInterval = 5 * time.Second
 
-// listenAndServe serves in the network namespace until ctx is done; an address that is taken is tried again. With the zero address
-// it does nothing.
+// listenAndServe serves in the network namespace until ctx is done; an address that is taken is tried again, and the log says so once. With
+// the zero address it does nothing.
 func listenAndServe(ctx context.Context, path string, address netip.AddrPort, handler http.Handler) {
 	if !address.IsValid() {
 		return
 	}
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
 	defer context.AfterFunc(ctx, func() { server.Close() })()
+	complaint := ""
 	for ctx.Err() == nil {
-		listener, err := netns.Listen(path, "tcp", address.String())
+		listener, err := listen(path, address)
 		if err == nil {
+			if complaint != "" {
+				slog.Info("serving health or metrics, whose address is free now", "address", address)
+			}
 			err = server.Serve(listener)
 		}
 		if errors.Is(err, http.ErrServerClosed) {
 			return
 		}
-		slog.Error("serve health or metrics; trying again", "address", address, "error", err, "after", bindRetryInterval)
+		if err.Error() != complaint {
+			slog.Error("serve health or metrics; trying again", "address", address, "error", err, "every", bindRetryInterval)
+		}
+		complaint = err.Error()
 		select {
 		case <-ctx.Done():
 		case <-time.After(bindRetryInterval):
 		}
 	}
+}
+
+// listen listens in the network namespace. Who has an address that is taken is most likely another proxy.
+func listen(path string, address netip.AddrPort) (net.Listener, error) {
+	listener, err := netns.Listen(path, "tcp", address.String())
+	if errors.Is(err, unix.EADDRINUSE) {
+		err = fmt.Errorf("%w: another proxy (kube-proxy?) seems to run on this node: end it, or both write rules", err)
+	}
+	return listener, err
 }
