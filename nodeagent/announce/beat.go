@@ -14,16 +14,17 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
 	"k8s.io/client-go/rest"
 )
 
 // etherTypeBeat is IEEE 802's Local Experimental Ethertype 1.
 const etherTypeBeat = 0x88b5
 
-// A beat is an Ethernet broadcast: the magic, the sender's clock in nanoseconds, and, each after its length in two bytes, the
+// A beat is an Ethernet broadcast: the magic, the sender's uptime in nanoseconds, and, each after its length in two bytes, the
 // sender's certificate and its signature of all that comes before.
 const (
-	beatMagic  = "KLB1"
+	beatMagic  = "KLB2"
 	beatHeader = 14 + len(beatMagic) + 8
 )
 
@@ -58,13 +59,22 @@ func identityOf(config *rest.Config) (identity, error) {
 	return identity{pair.Certificate[0], key, tlsConfig.RootCAs}, nil
 }
 
-// beat is the frame that says that the node is there at now.
-func (i identity) beat(hardware net.HardwareAddr, now time.Time) ([]byte, error) {
+// uptime is how long the machine has run: the clock of beats. All nodes are on one machine and so read the same, which nobody sets.
+func uptime() (time.Duration, error) {
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
+		return 0, fmt.Errorf("read the monotonic clock: %w", err)
+	}
+	return time.Duration(now.Nano()), nil
+}
+
+// beat is the frame that says that the node is there at now, an uptime.
+func (i identity) beat(hardware net.HardwareAddr, now time.Duration) ([]byte, error) {
 	frame := append(make([]byte, 0, 1514), broadcast...)
 	frame = append(frame, hardware...)
 	frame = binary.BigEndian.AppendUint16(frame, etherTypeBeat)
 	frame = append(frame, beatMagic...)
-	frame = binary.BigEndian.AppendUint64(frame, uint64(now.UnixNano()))
+	frame = binary.BigEndian.AppendUint64(frame, uint64(now))
 	frame = appendSized(frame, i.certificate)
 	digest := sha256.Sum256(frame[14:])
 	signature, err := i.key.Sign(rand.Reader, digest[:], crypto.SHA256)
@@ -81,14 +91,8 @@ func appendSized(frame, part []byte) []byte {
 // listener checks beats. It is used by one goroutine.
 type listener struct {
 	identity
-	nodes map[string]signer // by certificate
-	last  map[string]lastBeat
-}
-
-// lastBeat is a node's newest beat: its sender's clock, and when it came.
-type lastBeat struct {
-	clock uint64
-	at    time.Time
+	nodes map[string]signer        // by certificate
+	last  map[string]time.Duration // a node's newest beat, by the clock in it
 }
 
 type signer struct {
@@ -97,16 +101,16 @@ type signer struct {
 }
 
 func newListener(identity identity) *listener {
-	return &listener{identity: identity, nodes: map[string]signer{}, last: map[string]lastBeat{}}
+	return &listener{identity: identity, nodes: map[string]signer{}, last: map[string]time.Duration{}}
 }
 
-// node returns whose beat a frame is that came at now. errNotBeat is returned for any other frame, also for an older one of a
-// node that is there. The clock of a node that was silent may have been set back.
-func (l *listener) node(frame []byte, now time.Time) (string, error) {
+// node returns whose beat a frame is that came when the uptime was now. errNotBeat is returned for any other frame, also for one
+// that somebody recorded and sends again: a beat counts once, and not when it is older than a node may be silent.
+func (l *listener) node(frame []byte, now time.Duration) (string, error) {
 	if len(frame) < beatHeader || binary.BigEndian.Uint16(frame[12:]) != etherTypeBeat || string(frame[14:14+len(beatMagic)]) != beatMagic {
 		return "", errNotBeat
 	}
-	clock := binary.BigEndian.Uint64(frame[beatHeader-8:])
+	clock := time.Duration(binary.BigEndian.Uint64(frame[beatHeader-8:]))
 	certificate, rest, ok := cutSized(frame[beatHeader:])
 	if !ok {
 		return "", errNotBeat
@@ -115,17 +119,18 @@ func (l *listener) node(frame []byte, now time.Time) (string, error) {
 	if !ok {
 		return "", errNotBeat
 	}
+	if age := now - clock; age < 0 || age >= patience {
+		return "", fmt.Errorf("%w: its age is %v", errNotBeat, age)
+	}
 	from, err := l.signer(certificate)
 	if err != nil {
 		return "", err
 	}
 	digest := sha256.Sum256(frame[14 : len(frame)-len(rest)])
-	last := l.last[from.node]
-	repeated := clock <= last.clock && now.Sub(last.at) < patience
-	if repeated || !ecdsa.VerifyASN1(from.key, digest[:], signature) {
+	if clock <= l.last[from.node] || !ecdsa.VerifyASN1(from.key, digest[:], signature) {
 		return "", errNotBeat
 	}
-	l.last[from.node] = lastBeat{clock, now}
+	l.last[from.node] = clock
 	return from.node, nil
 }
 
@@ -140,7 +145,9 @@ func cutSized(frame []byte) (part, rest []byte, ok bool) {
 	return frame[2 : 2+length], frame[2+length:], true
 }
 
-// signer is the node of a certificate, which the cluster's authority must have issued to it.
+// signer is the node of a certificate, which the cluster's authority must have issued to it. That it has expired does not matter: all
+// of a cluster expire at once, and nodes that took each other for silent would all answer for all addresses. What a node with an
+// expired certificate may do is for the API server to say: it ceases to be Ready.
 func (l *listener) signer(certificate []byte) (signer, error) {
 	if known, ok := l.nodes[string(certificate)]; ok {
 		return known, nil
@@ -149,7 +156,8 @@ func (l *listener) signer(certificate []byte) (signer, error) {
 	if err != nil {
 		return signer{}, fmt.Errorf("%w: %w", errNotBeat, err)
 	}
-	if _, err := parsed.Verify(x509.VerifyOptions{Roots: l.roots, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}); err != nil {
+	options := x509.VerifyOptions{Roots: l.roots, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}, CurrentTime: parsed.NotBefore}
+	if _, err := parsed.Verify(options); err != nil {
 		return signer{}, fmt.Errorf("%w: %w", errNotBeat, err)
 	}
 	node, isNode := strings.CutPrefix(parsed.Subject.CommonName, "system:node:")

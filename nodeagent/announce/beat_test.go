@@ -1,7 +1,12 @@
 package announce
 
 import (
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
+	"fmt"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -42,10 +47,10 @@ func identityOfNode(t testing.TB, node string) identity {
 }
 
 func TestBeats(t *testing.T) {
-	authority, now := newAuthority(t), time.Now()
+	authority, now := newAuthority(t), time.Hour
 	node := identityFor(t, authority, "system:node:node-2")
 	l := newListener(identityFor(t, authority, "system:node:node-1"))
-	frame := func(sender identity, now time.Time) []byte {
+	frame := func(sender identity, now time.Duration) []byte {
 		t.Helper()
 		frame, err := sender.beat(hardware, now)
 		if err != nil {
@@ -56,38 +61,82 @@ func TestBeats(t *testing.T) {
 		}
 		return frame
 	}
-	good := frame(node, now)
-	if from, err := l.node(good, now); err != nil || from != "node-2" {
-		t.Errorf("heard %q, %v", from, err)
+	hears := func(name string, frame []byte, now time.Duration, want string) {
+		t.Helper()
+		from, err := l.node(frame, now)
+		if from != want || (err == nil) != (want != "") || err != nil && !errors.Is(err, errNotBeat) {
+			t.Errorf("%s: heard %q, %v; want %q", name, from, err, want)
+		}
 	}
-	changed := frame(node, now.Add(time.Second))
-	changed[beatHeader-1] ^= 1
+	good := frame(node, now)
+	hears("the first", good, now+time.Millisecond, "node-2")
+	changed := frame(node, now)
+	changed[beatHeader-1]++
+	now += time.Second
 	for name, frame := range map[string][]byte{
 		"repeated":                  good,
-		"earlier":                   frame(node, now.Add(-time.Second)),
+		"earlier":                   frame(node, now-time.Second-time.Millisecond),
 		"with another time":         changed,
-		"of no node":                frame(identityFor(t, authority, "teacher"), now.Add(time.Second)),
-		"of another cluster's node": frame(identityOfNode(t, "node-2"), now.Add(time.Second)),
+		"of the future":             frame(node, now+time.Nanosecond),
+		"of no node":                frame(identityFor(t, authority, "teacher"), now),
+		"of another cluster's node": frame(identityOfNode(t, "node-2"), now),
 		"ARP":                       gratuitous(vip, hardware),
 		"empty":                     nil,
 	} {
-		if from, err := l.node(frame, now); !errors.Is(err, errNotBeat) {
-			t.Errorf("%s: heard %q, %v", name, from, err)
-		}
+		hears(name, frame, now, "")
 	}
 	for length := range good { // cut anywhere
-		if from, err := l.node(good[:length], now); !errors.Is(err, errNotBeat) {
-			t.Errorf("%d bytes: heard %q, %v", length, from, err)
-		}
+		hears(fmt.Sprintf("%d bytes", length), good[:length], now, "")
 	}
-	if from, err := l.node(frame(node, now.Add(time.Second)), now); err != nil || from != "node-2" {
-		t.Errorf("a later one: heard %q, %v", from, err)
-	}
-	if from, err := l.node(frame(node, now.Add(-time.Hour)), now.Add(patience)); err != nil || from != "node-2" {
-		t.Errorf("with the clock set back, after a silence: heard %q, %v", from, err)
-	}
+	hears("a later one", frame(node, now), now, "node-2")
 	if _, err := identityOf(&rest.Config{Host: "http://192.168.1.1"}); err == nil {
 		t.Error("an identity without a certificate")
+	}
+
+	// Of all that somebody recorded, nothing brings back a node that is silent, also for one who has not heard it before.
+	recorded := [][]byte{good, frame(node, now+time.Second), frame(node, now+2*time.Second)}
+	now += 2*time.Second + patience
+	for _, heard := range []*listener{l, newListener(l.identity)} {
+		l = heard
+		for _, frame := range recorded {
+			hears("sent again after a silence", frame, now, "")
+		}
+	}
+	hears("the node itself after it", frame(node, now), now, "node-2")
+}
+
+// A certificate that is renewed or has expired does not make a node silent.
+func TestBeatsOutliveCertificates(t *testing.T) {
+	directory := t.TempDir()
+	authority, err := pki.LoadOrCreate(directory)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signing, err := tls.LoadX509KeyPair(filepath.Join(directory, "ca.crt"), filepath.Join(directory, "ca.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	expired := identityFor(t, authority, "system:node:node-2")
+	template, err := x509.ParseCertificate(expired.certificate)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template.NotAfter = time.Now().Add(-time.Minute)
+	expired.certificate, err = x509.CreateCertificate(rand.Reader, template, signing.Leaf, expired.key.Public(), signing.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := newListener(identityFor(t, authority, "system:node:node-1"))
+	now := time.Hour
+	for _, sender := range []identity{expired, identityFor(t, authority, "system:node:node-2")} {
+		now += beatInterval
+		frame, err := sender.beat(hardware, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if from, err := l.node(frame, now); err != nil || from != "node-2" {
+			t.Errorf("heard %q, %v", from, err)
+		}
 	}
 }
 
@@ -96,9 +145,9 @@ func BenchmarkBeat(b *testing.B) {
 	authority := newAuthority(b)
 	sender := identityFor(b, authority, "system:node:node-2")
 	l := newListener(identityFor(b, authority, "system:node:node-1"))
-	now := time.Now()
+	now := time.Hour
 	for b.Loop() {
-		now = now.Add(time.Millisecond)
+		now += time.Millisecond
 		frame, err := sender.beat(hardware, now)
 		if err != nil {
 			b.Fatal(err)

@@ -12,6 +12,9 @@
 // format, responder.go and herald.go the sockets, speaker.go brings all together. A node that becomes the announcer says so at
 // once (gratuitous ARP, RFC 5227 §2.3), and all insist when a node comes back that was cut off.
 //
+// A recorded heartbeat is of no use to anybody: it counts once, and for 1.3 s by the machine's own clock, which all nodes share.
+// A certificate that has expired still says whose heartbeat it is.
+//
 // Caveats: for a moment after a change of nodes two agents may both answer, or none, until both have seen it. A node whose
 // frames get lost in one direction only may answer besides the one that took its addresses. Deliberately missing: IPv6 (NDP).
 package announce

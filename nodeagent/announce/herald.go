@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -19,13 +18,12 @@ type herald struct {
 	name     string // of the interface
 	hardware net.HardwareAddr
 	socket   *os.File
-	started  time.Time
 	heard    chan string // nodes
 }
 
 // newHerald opens a socket beside the responder's. listen is to be called.
 func newHerald(identity identity, responder *responder) (*herald, error) {
-	h := &herald{identity: identity, name: responder.name, hardware: responder.hardware, started: time.Now(), heard: make(chan string)}
+	h := &herald{identity: identity, name: responder.name, hardware: responder.hardware, heard: make(chan string)}
 	err := netns.Do(responder.namespace, func() (err error) {
 		h.socket, err = openSocket(responder.index, etherTypeBeat)
 		return err
@@ -51,7 +49,11 @@ func (h *herald) listen() error {
 		case err != nil:
 			return fmt.Errorf("hear heartbeats: %w", err)
 		}
-		node, err := listener.node(buffer[:length], time.Now())
+		now, err := uptime()
+		if err != nil {
+			return fmt.Errorf("hear heartbeats: %w", err)
+		}
+		node, err := listener.node(buffer[:length], now)
 		if err != nil {
 			slog.Debug("a frame is ignored", "error", err)
 			continue
@@ -81,9 +83,12 @@ func (h *herald) plugged() (bool, error) {
 }
 
 // say sends a beat.
-func (h *herald) say(now time.Time) error {
-	// Not the clock itself: after it is set back, others would take beats for repeated ones, and the node for silent.
-	frame, err := h.identity.beat(h.hardware, h.started.Add(now.Sub(h.started)))
+func (h *herald) say() error {
+	now, err := uptime()
+	if err != nil {
+		return fmt.Errorf("send heartbeat: %w", err)
+	}
+	frame, err := h.identity.beat(h.hardware, now)
 	if err != nil {
 		return err
 	}

@@ -149,8 +149,8 @@ func (s *speaker) beat(now time.Time) error {
 	case now.Before(s.liveness.quiet):
 		return nil
 	}
-	if err := s.herald.say(now); err != nil {
-		slog.Warn("send heartbeat", "error", err) // the next one may succeed
+	if err := s.herald.say(); err != nil {
+		slog.Warn("a heartbeat is missing", "error", err) // the next one may succeed
 	}
 	return nil
 }
