@@ -24,13 +24,14 @@ func (b *Backend) Difference(ctx context.Context) (string, error) {
 	if b.seen.unchanged(b.tool, current) {
 		return "", nil
 	}
+	started := time.Now()
 	kernel, err := b.tool.save(ctx, builtinAndShared)
 	if err != nil {
 		return "", err
 	}
 	found := b.compare(kernel)
 	// The generation was read before the rules: a change in between is looked at the next time.
-	b.seen = seen{valid: found == "", generation: current, at: time.Now()}
+	b.seen = seen{valid: found == "", generation: current, at: time.Now(), took: time.Since(started)}
 	return found, nil
 }
 
