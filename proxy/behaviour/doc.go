@@ -6,6 +6,9 @@
 // (expect_test.go); where a mode may differ, and why, stands in modes_test.go and nowhere else. matrix_netns_test.go plays the
 // table: one real API server, the proxy of each node in a process of its own, and every case from its client's namespace.
 //
+// What only time or turns show is in alone_netns_test.go and stay_netns_test.go, with a Service for every client and way: that session
+// affinity ends with its time-out and not before, that it is switched on a living Service, and that endpoints have turns.
+//
 // faults_netns_test.go kills proxies, edits their rules, takes the API server away and switches modes, under load.
 //
 // Start reading at TestNetnsMatrix, then expect.

@@ -33,11 +33,11 @@ func setting(name string, usual int) int {
 func slowly(usual time.Duration) time.Duration { return time.Duration(slowness) * usual }
 
 // sample are n of all at random, but always the same ones, in their order.
-func sample(all []shape, n int) []shape {
+func sample[T any](all []T, n int) []T {
 	random := rand.New(rand.NewPCG(3, 3))
 	chosen := random.Perm(len(all))[:min(n, len(all))]
 	slices.Sort(chosen)
-	some := make([]shape, 0, len(chosen))
+	some := make([]T, 0, len(chosen))
 	for _, i := range chosen {
 		some = append(some, all[i])
 	}
