@@ -122,7 +122,8 @@ func (s *Server) addressOfOther(address *networkingv1.IPAddress) *corev1.Service
 		return nil
 	}
 	service, _ := s.stored(services, parent.Namespace, parent.Name).(*corev1.Service)
-	if service == nil || !slices.Contains(service.Spec.ClusterIPs, address.Name) {
+	own, err := netip.ParseAddr(address.Name)
+	if err != nil || !slices.Contains(registry.ServiceAddresses(service), own) {
 		return nil
 	}
 	return service

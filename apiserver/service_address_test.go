@@ -186,7 +186,7 @@ func TestAddressRepair(t *testing.T) {
 		}))
 	}
 	server.stop()
-	damageAddresses(t, dir)
+	changeStored(t, dir, func(data *store.Store) { damageAddresses(t, data) })
 	server = startServer(t, dir)
 	client = server.client(t, "application/json")
 	equalNames(t, "addresses", addressNames(t, client), []string{"10.96.0.11", "10.96.0.12", "10.96.0.13", "10.96.0.14"})
@@ -221,6 +221,44 @@ func TestAddressRepair(t *testing.T) {
 	equalNames(t, "addresses", addressNames(t, client), []string{"10.96.0.11", "10.96.0.12", "10.96.0.13", "10.96.0.14"})
 }
 
+// TestAddressesInOtherWords: fd00:10:96:0::15, which an older or another server may have written, is fd00:10:96::15.
+func TestAddressesInOtherWords(t *testing.T) {
+	dir := t.TempDir()
+	server := startServer(t, dir, dualStack)
+	client := server.client(t, "application/json")
+	createService(t, client, webService("web", func(spec *corev1.ServiceSpec) {
+		spec.IPFamilies = []corev1.IPFamily{corev1.IPv6Protocol}
+		spec.ClusterIP = "fd00:10:96::15"
+	}))
+	addresses := client.NetworkingV1().IPAddresses()
+	before, err := addresses.Get(t.Context(), "fd00:10:96::15", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server.stop()
+	changeStored(t, dir, func(data *store.Store) {
+		key := store.Key{Resource: services, Namespace: "default", Name: "web"}
+		item, err := data.Get(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		service := item.Object.DeepCopyObject().(*corev1.Service)
+		service.Spec.ClusterIP, service.Spec.ClusterIPs = "fd00:10:96:0::15", []string{"fd00:10:96:0::15"}
+		if _, err := data.Update(t.Context(), key, 0, service); err != nil {
+			t.Fatal(err)
+		}
+	})
+	client = startServer(t, dir, dualStack).client(t, "application/json")
+	after, err := client.NetworkingV1().IPAddresses().Get(t.Context(), "fd00:10:96::15", metav1.GetOptions{})
+	if err != nil || after.UID != before.UID {
+		t.Errorf("the IPAddress was made anew: %v", err)
+	}
+	events, err := client.CoreV1().Events("default").List(t.Context(), metav1.ListOptions{})
+	if err != nil || len(events.Items) > 0 {
+		t.Errorf("events %v, %v", events, err)
+	}
+}
+
 // TestAddressDeletedByHand: an IPAddress that is deleted under a Service comes back.
 func TestAddressDeletedByHand(t *testing.T) {
 	server := startServer(t, t.TempDir())
@@ -242,13 +280,22 @@ func TestAddressDeletedByHand(t *testing.T) {
 	}
 }
 
-// damageAddresses changes the stored objects of a server that is not running.
-func damageAddresses(t *testing.T, dir string) {
+// changeStored changes the stored objects of a server that is not running.
+func changeStored(t *testing.T, dir string, change func(data *store.Store)) {
 	t.Helper()
 	data, err := store.Open(filepath.Join(dir, "kubelite.db"), store.Options{Codec: store.NewCodec(registry.Scheme)})
 	if err != nil {
 		t.Fatal(err)
 	}
+	change(data)
+	if err := data.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// damageAddresses leaves of the addresses what TestAddressRepair finds.
+func damageAddresses(t *testing.T, data *store.Store) {
+	t.Helper()
 	must := func(_ *store.Item, err error) {
 		t.Helper()
 		if err != nil {
@@ -283,7 +330,4 @@ func damageAddresses(t *testing.T, dir string) {
 		far.Spec.ClusterIP, far.Spec.ClusterIPs = "172.16.0.1", []string{"172.16.0.1"}
 		far.Spec.Ports[0].NodePort = 80
 	})
-	if err := data.Close(); err != nil {
-		t.Fatal(err)
-	}
 }
