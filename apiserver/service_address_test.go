@@ -207,6 +207,7 @@ func TestAddressRepair(t *testing.T) {
 	equalNames(t, "events", said, []string{
 		"10.96.0.98: IPAddressWrongReference: IPAddress: 10.96.0.98 for Service default/lost has a wrong reference; cleaning up",
 		"10.96.0.99: IPAddressNotAllocated: IPAddress: 10.96.0.99 for Service default/never appears to have leaked: cleaning up",
+		"fd00::99: IPAddressNotAllocated: IPAddress: fd00::99 for Service default/never appears to have leaked: cleaning up",
 		"far: ClusterIPOutOfRange: Cluster IP [IPv4]: 172.16.0.1 is not within any configured Service CIDR; please recreate service",
 		"far: PortOutOfRange: Port 80 is not within the port range 30000-32767; please recreate service",
 		"lost: ClusterIPNotAllocated: Cluster IP [IPv4]: 10.96.0.11 is not allocated; repairing",
@@ -324,6 +325,7 @@ func damageAddresses(t *testing.T, data *store.Store) {
 	must(data.Delete(t.Context(), address("10.96.0.13"), 0))
 	leak("10.96.0.13", "lost")
 	leak("10.96.0.99", "never")
+	leak("fd00::99", "never")
 	leak("10.96.0.98", "lost")
 	copyOf("twin", "second", func(*corev1.Service) {})
 	copyOf("out", "far", func(far *corev1.Service) {

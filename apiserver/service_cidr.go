@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 
 	"github.com/kubelite/kubelite/apiserver/registry"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
 )
 
 var serviceCIDRs = networkingv1.Resource("servicecidrs")
@@ -92,9 +94,13 @@ func (s *Server) warnEvent(ctx context.Context, about Object, reason, action, me
 	if namespace == "" {
 		namespace = metav1.NamespaceDefault
 	}
+	name := about.GetName()
+	if len(validation.IsDNS1123Subdomain(name)) > 0 { // an IPv6 address
+		name = strings.ToLower(kind.Kind)
+	}
 	now := metav1.Now()
 	event := &corev1.Event{
-		ObjectMeta: metav1.ObjectMeta{Name: s.generateName(about.GetName() + "."), Namespace: namespace},
+		ObjectMeta: metav1.ObjectMeta{Name: s.generateName(name + "."), Namespace: namespace},
 		InvolvedObject: corev1.ObjectReference{
 			APIVersion: kind.GroupVersion().String(), Kind: kind.Kind, ResourceVersion: about.GetResourceVersion(),
 			Namespace: about.GetNamespace(), Name: about.GetName(), UID: about.GetUID(),
