@@ -125,6 +125,7 @@ func (b *Backend) Update(ctx context.Context, changed plan.Plan) error {
 			b.state.commit(update) // what does not show in rules changed, like an endpoint that drains
 			continue
 		}
+		b.seen.writing(b.tool)
 		if err := b.program(ctx, update.step); err != nil {
 			return fmt.Errorf("program %d changed Services: %w", len(batch), err)
 		}

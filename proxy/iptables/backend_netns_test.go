@@ -261,6 +261,15 @@ func TestNetnsOwnChangesAreKnown(t *testing.T) {
 		if known() {
 			t.Error("someone else's change was not noticed")
 		}
+		for name := range p {
+			if err := b.Update(context.Background(), plan.Plan{name: nil}); err != nil {
+				return err
+			}
+			break
+		}
+		if known() {
+			t.Error("someone else's change was not noticed after an own one")
+		}
 		return nil
 	})
 }

@@ -66,6 +66,14 @@ func (s *seen) unchanged(t tool, current uint32) bool {
 	return s.valid && s.generation == current && (t.nft || time.Since(s.at) < max(lookInterval, lookShare*s.took))
 }
 
+// writing comes before an own change: what someone else changed until then must not be taken for a part of it.
+func (s *seen) writing(t tool) {
+	if !t.nft && s.valid {
+		current, err := t.generation()
+		s.valid = err == nil && current == s.generation
+	}
+}
+
 // wrote takes note of an own change that has just succeeded.
 func (s *seen) wrote(t tool) {
 	if !t.nft {
