@@ -80,6 +80,7 @@ func (b *Backend) Replace(ctx context.Context, p plan.Plan) error {
 		// A chain that another program refers to cannot be deleted. It does no harm where it is.
 		if err := b.tool.restore(ctx, step.String()); err != nil {
 			slog.Warn("stale chains stay", "error", err)
+			b.state.leave(step)
 		}
 	}
 	if len(replacement.steps)+len(replacement.cleanup) == 0 {

@@ -3,6 +3,7 @@ package iptables
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"slices"
@@ -269,6 +270,42 @@ func TestNetnsOwnChangesAreKnown(t *testing.T) {
 		}
 		if known() {
 			t.Error("someone else's change was not noticed after an own one")
+		}
+		return nil
+	})
+}
+
+// A chain that someone else's rule leads to cannot be deleted. It is left, and not tried again every second.
+func TestNetnsChainInUseIsLeft(t *testing.T) {
+	inEachVariant(t, "testdata/services.yaml", nodeOptions, func(t *testing.T, b *Backend, p plan.Plan) error {
+		ctx, name := context.Background(), types.NamespacedName{Namespace: "default", Name: "numbers-web"}
+		used := b.state.layout.rules(p[name]).own[0].chain
+		if err := someoneElse(b.tool, "*nat\n:MINE - [0:0]\n-A MINE -j "+used.name+"\nCOMMIT\n"); err != nil {
+			return err
+		}
+		if err := b.Update(ctx, plan.Plan{name: nil}); err == nil {
+			t.Error("the chain was deleted")
+		}
+		p = maps.Clone(p)
+		delete(p, name)
+		if err := b.Replace(ctx, p); err != nil {
+			return err
+		}
+		if found, err := b.Difference(ctx); found != "" || err != nil {
+			t.Errorf("with a chain that cannot be deleted: %s %v", found, err)
+		}
+		if err := someoneElse(b.tool, "*nat\n-F MINE\nCOMMIT\n"); err != nil {
+			return err
+		}
+		if err := b.Replace(ctx, p); err != nil {
+			return err
+		}
+		kernel, err := b.tool.save(ctx, builtinAndShared)
+		if err != nil {
+			return err
+		}
+		if _, there := kernel.sums[used]; there {
+			t.Errorf("%s is still there", used)
 		}
 		return nil
 	})

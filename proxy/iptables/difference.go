@@ -53,7 +53,7 @@ func sameRules(a, b sum) bool { return a == b }
 func sameCount(a, b sum) bool { return a.rules == b.rules }
 
 // difference says in a few words where kernel is not what was written; empty when it is. Written chains must be there and
-// hold exactly their rules; further chains of Services are a difference, all other chains are not looked at.
+// hold exactly their rules; further chains of Services are a difference, but for those left; all other chains are not looked at.
 func (s *state) difference(kernel *snapshot, same func(a, b sum) bool) string {
 	shared, service := s.writtenShared(), s.writtenOfServices()
 	for _, c := range sortedChains(shared) {
@@ -89,7 +89,7 @@ func (s *state) difference(kernel *snapshot, same func(a, b sum) bool) string {
 		}
 	}
 	for c := range kernel.sums {
-		if _, ours := service[c]; !ours && isServiceChain(c) {
+		if _, ours := service[c]; !ours && isServiceChain(c) && !s.left[c] {
 			return c.String() + " belongs to no Service"
 		}
 	}

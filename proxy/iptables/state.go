@@ -19,6 +19,8 @@ type state struct {
 	rules counts
 	// shared is the rules in the chains that Services share, in the kernel's order, without layout.nodePorts.
 	shared map[chain][]sharedRule
+	// left are chains of former Services that could not be deleted.
+	left   map[chain]bool
 	bounds bounds
 }
 
@@ -29,7 +31,7 @@ type sharedRule struct {
 }
 
 func newState(l layout, b bounds) state {
-	return state{layout: l, bounds: b, services: plan.Plan{}, rules: counts{}, shared: map[chain][]sharedRule{}}
+	return state{layout: l, bounds: b, services: plan.Plan{}, rules: counts{}, shared: map[chain][]sharedRule{}, left: map[chain]bool{}}
 }
 
 // update is a change of some Services that is not yet in the kernel.
@@ -95,6 +97,15 @@ func (s *state) commit(u update) {
 	maps.Copy(s.shared, u.shared)
 	for table, more := range u.rules {
 		s.rules[table] += more
+	}
+}
+
+// leave takes note that the chains that the step deletes are still there.
+func (s *state) leave(step *transaction) {
+	for _, input := range step.tables {
+		for _, name := range slices.Concat(input.declared, input.stale) {
+			s.left[chain{input.name, name}] = true
+		}
 	}
 }
 
