@@ -2,6 +2,8 @@ package iptables
 
 import (
 	"context"
+	"fmt"
+	"net/netip"
 	"testing"
 
 	"github.com/kubelite/kubelite/proxy/plan"
@@ -64,6 +66,39 @@ func TestNetnsRulesAreDeletedBesideOthers(t *testing.T) {
 				t.Errorf("KUBE-SERVICES has %d rules, first %q", len(rules), rules[0])
 			}
 			return nil
+		})
+	})
+}
+
+// A Service whose external IP is its load balancer's, too, has the same rule twice where it is refused: both go.
+func TestNetnsSameRuleTwiceIsDeleted(t *testing.T) {
+	variants(t, corev1.IPv4Protocol, func(t *testing.T, one tool) {
+		inNamespace(t, func() error {
+			ctx := context.Background()
+			b, err := newBackend(nodeOptions, one)
+			if err != nil {
+				return err
+			}
+			address := []netip.Addr{netip.MustParseAddr("203.0.113.1")}
+			twice := plan.Port{Name: plan.PortName{NamespacedName: serviceName(1)}, Protocol: corev1.ProtocolTCP,
+				ClusterIP: netip.MustParseAddr("10.96.0.1"), Port: 80, ExternalIPs: address, LoadBalancerIPs: address}
+			other := plan.Port{Name: plan.PortName{NamespacedName: serviceName(2)}, Protocol: corev1.ProtocolTCP,
+				ClusterIP: netip.MustParseAddr("10.96.0.2"), Port: 80, ExternalIPs: []netip.Addr{netip.MustParseAddr("203.0.113.2")}}
+			if err := b.Replace(ctx, plan.Plan{serviceName(1): {twice}, serviceName(2): {other}}); err != nil {
+				return err
+			}
+			b.state.bounds.rewrite = 0 // as if the chains were long
+			if found, err := b.Difference(ctx); found != "" || err != nil {
+				return fmt.Errorf("%s %w", found, err)
+			}
+			if err := b.Update(ctx, plan.Plan{serviceName(1): nil}); err != nil {
+				return err
+			}
+			found, err := b.Difference(ctx)
+			if found != "" {
+				t.Error(found)
+			}
+			return err
 		})
 	})
 }
