@@ -345,6 +345,7 @@ const othersRules = `*nat
 COMMIT
 *filter
 -A INPUT -p tcp -m comment --comment "not -j KUBE-SERVICES" -m tcp --dport 22 -j ACCEPT
+-A INPUT -p tcp -m comment --comment "nor \" -j KUBE-SERVICES either" -m tcp --dport 23 -j ACCEPT
 COMMIT
 `
 

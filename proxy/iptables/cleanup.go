@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -54,9 +55,7 @@ func removal(kernel *snapshot, b bounds) []*transaction {
 			own = append(own, c)
 		default:
 			for _, rule := range kernel.rules[c] {
-				_, target, _ := strings.Cut(rule, "-j ")
-				target, _, _ = strings.Cut(target, " ")
-				if led := (chain{c.table, target}); isOwnChain(led) && !belongsToKubelet(led, kernel) {
+				if led := (chain{c.table, target(rule)}); isOwnChain(led) && !belongsToKubelet(led, kernel) {
 					first.remove(c, rule)
 				}
 			}
@@ -68,6 +67,20 @@ func removal(kernel *snapshot, b bounds) []*transaction {
 	}
 	return steps
 }
+
+// target is where a rule leads to: the word after -j or -g, which no comment's text is taken for; empty if there is none.
+func target(rule string) string {
+	words := strings.Fields(quoted.ReplaceAllString(rule, `""`))
+	for i := 1; i < len(words); i++ {
+		if words[i-1] == "-j" || words[i-1] == "-g" {
+			return words[i]
+		}
+	}
+	return ""
+}
+
+// quoted is a text in which iptables-save puts a backslash before quotes.
+var quoted = regexp.MustCompile(`"(\\.|[^"\\])*"`)
 
 // isOwnChain says whether the chain is one of those that belong to the mode but to no single Service.
 func isOwnChain(c chain) bool {
