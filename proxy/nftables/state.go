@@ -149,20 +149,25 @@ func (s *state) write(w writer) {
 	})
 }
 
-// adopt writes what makes a table with the constant part in place, and with certain chains and elements, hold everything.
+// adopt writes what makes a table with the constant part in place, and with certain chains and elements, hold everything. Elements may name
+// one twice: the kernel does while it enlarges a set.
 func (s *state) adopt(chains map[chain]bool, elements func(func(element) error) error, w writer) error {
-	wanted := make(map[key]value, 8*len(s.services))
+	type expectation struct {
+		value
+		met bool
+	}
+	wanted := make(map[key]expectation, 8*len(s.services))
 	clear(s.uses)
 	s.each(func(e element) {
-		wanted[e.key] = e.value
+		wanted[e.key] = expectation{value: e.value}
 		if e.chain.madeOnDemand() {
 			s.uses[e.chain]++
 		}
 	})
 	var removed, added []element
 	err := elements(func(e element) error {
-		if found, ok := wanted[e.key]; ok && found == e.value {
-			delete(wanted, e.key)
+		if found, ok := wanted[e.key]; ok && found.value == e.value {
+			wanted[e.key] = expectation{e.value, true}
 		} else {
 			removed = append(removed, e)
 		}
@@ -172,7 +177,9 @@ func (s *state) adopt(chains map[chain]bool, elements func(func(element) error) 
 		return err
 	}
 	for k, v := range wanted {
-		added = append(added, element{k, v})
+		if !v.met {
+			added = append(added, element{k, v.value})
+		}
 	}
 	writeChange(chains, s.uses, w, func() { writeElements(removed, added, w) })
 	return nil

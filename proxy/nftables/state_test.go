@@ -1,6 +1,7 @@
 package nftables
 
 import (
+	"errors"
 	"maps"
 	"math/rand/v2"
 	"net/netip"
@@ -79,7 +80,8 @@ func TestChangesEndAsFromScratch(t *testing.T) {
 				t.Fatalf("seed %d refilled: %s %q", seed, difference, other.failures)
 			}
 			writes := before.writes
-			if err := next.adopt(before.clone().chains, before.each, before); err != nil || before.writes != writes {
+			twice := func(f func(element) error) error { return errors.Join(before.each(f), before.each(f)) }
+			if err := next.adopt(before.clone().chains, twice, before); err != nil || before.writes != writes {
 				t.Fatalf("seed %d: %d writes where all was right, %v", seed, before.writes-writes, err)
 			}
 		}
