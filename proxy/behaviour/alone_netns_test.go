@@ -88,8 +88,11 @@ func testAffinity(t *testing.T, v variant) {
 	timeouts := time.Since(started)
 	a.switchAffinity(len(services), corev1.ServiceAffinityNone, nil)
 	l.waitForProxies(a, protocols)
-	l.playAlone(v, cases, func(c aloneCase, expected expectation) result {
-		expected.sticky = false
+	free := slices.Clone(cases)
+	for i := range free {
+		free[i].sticky = false
+	}
+	l.playAlone(v, free, func(c aloneCase, expected expectation) result {
 		if v.takesTurns() {
 			return playTurns(c, expected)
 		}
