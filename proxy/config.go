@@ -46,7 +46,8 @@ type Config struct {
 	// NodePortAddresses are the networks of the node's addresses at which node ports are served, and the words primary (NodeIPs),
 	// localhost and all; empty for primary in mode NFTables and for all elsewhere.
 	NodePortAddresses []string
-	// NoLocalhostNodePorts keeps node ports off 127.0.0.1 and the sysctl route_localnet as it is. Only mode IPTables serves them there.
+	// NoLocalhostNodePorts keeps node ports off 127.0.0.1 and the sysctl route_localnet as it is, or was before the proxy opened it. Only
+	// mode IPTables serves them there.
 	NoLocalhostNodePorts bool
 	// MasqueradeAll masquerades everything that is sent to a ClusterIP.
 	MasqueradeAll bool

@@ -68,6 +68,11 @@ func (b *Backend) Replace(ctx context.Context, p plan.Plan) error {
 	if err != nil {
 		return err
 	}
+	if !l.LocalhostNodePorts {
+		if err := closeLocalnet(kernel); err != nil {
+			return fmt.Errorf("program all Services: %w", err)
+		}
+	}
 	replacement := replace(kernel, p, l, boundsOf(b.tool))
 	for _, step := range replacement.steps {
 		if err := b.tool.restore(ctx, step.String()); err != nil {
@@ -99,10 +104,18 @@ func (b *Backend) cleanUpOther(ctx context.Context) error {
 		return err
 	}
 	for _, other := range others {
-		if other.nft != b.tool.nft {
-			if err := other.cleanUp(ctx); err != nil {
-				return err
-			}
+		if other.nft == b.tool.nft {
+			continue
+		}
+		kernel, err := other.save(ctx, builtinAndShared)
+		if err == nil && !b.state.layout.LocalhostNodePorts { // else the sysctl is needed, and guarded by this variant now
+			err = closeLocalnet(kernel)
+		}
+		if err == nil {
+			err = other.removeRules(ctx, kernel)
+		}
+		if err != nil {
+			return fmt.Errorf("clean up the rules of %s: %w", other.prefix, err)
 		}
 	}
 	b.otherCleaned = true

@@ -409,30 +409,54 @@ func sorted(saved string) string {
 	return strings.Join(lines, "\n")
 }
 
-// With the rule that guards 127.0.0.0/8 goes the sysctl that opened it; somebody else's stays.
-func TestNetnsCleanupClosesLocalnet(t *testing.T) {
-	for _, options := range []backend.Options{nodeOptions, {Family: nodeOptions.Family, MasqueradeBit: 14}} {
-		options.LocalhostNodePorts = options.ClusterCIDR.IsValid()
-		inNamespace(t, func() error {
-			if err := AllowRouteLocalnet(); err != nil {
-				return err
-			}
-			b, err := New(options)
+// With the rule that guards 127.0.0.0/8 goes the sysctl that opened it, with the mode or without; somebody else's stays.
+func TestNetnsLocalnetIsClosed(t *testing.T) {
+	without := nodeOptions
+	without.LocalhostNodePorts = false
+	for _, test := range []struct {
+		about    string
+		first    backend.Options
+		then     func(context.Context) error
+		expected string
+	}{
+		{"cleaned up", nodeOptions, Cleanup, "0"},
+		{"cleaned up, but opened by somebody else", without, Cleanup, "1"},
+		{"without node ports on 127.0.0.1 from now on", nodeOptions, func(ctx context.Context) error {
+			b, err := New(without)
 			if err != nil {
 				return err
 			}
-			if err := b.Replace(context.Background(), plan.Plan{}); err != nil {
-				return err
-			}
-			if err := Cleanup(context.Background()); err != nil {
-				return err
-			}
-			after, err := os.ReadFile(routeLocalnet)
-			if open := strings.TrimSpace(string(after)) == "1"; open == options.LocalhostNodePorts {
-				t.Errorf("node ports on 127.0.0.1 %v: route_localnet is %s", options.LocalhostNodePorts, after)
-			}
-			return err
+			return b.Replace(ctx, plan.Plan{})
+		}, "0"},
+	} {
+		t.Run(test.about, func(t *testing.T) {
+			inNamespace(t, func() error {
+				if err := AllowRouteLocalnet(); err != nil {
+					return err
+				}
+				b, err := New(test.first)
+				if err != nil {
+					return err
+				}
+				if err := b.Replace(context.Background(), plan.Plan{}); err != nil {
+					return err
+				}
+				checkRouteLocalnet(t, "1")
+				if err := test.then(context.Background()); err != nil {
+					return err
+				}
+				checkRouteLocalnet(t, test.expected)
+				return nil
+			})
 		})
+	}
+}
+
+func checkRouteLocalnet(t *testing.T, expected string) {
+	t.Helper()
+	actual, err := os.ReadFile(routeLocalnet)
+	if err != nil || strings.TrimSpace(string(actual)) != expected {
+		t.Errorf("route_localnet is %s (%v), expected %s", actual, err, expected)
 	}
 }
 
@@ -472,9 +496,13 @@ func TestNetnsVariantSwitch(t *testing.T) {
 			if err != nil {
 				return err
 			}
+			if err := AllowRouteLocalnet(); err != nil {
+				return err
+			}
 			if err := b.Replace(context.Background(), p); err != nil {
 				return err
 			}
+			checkRouteLocalnet(t, "1")
 		}
 		left, err := savedRules(old.tool)
 		if strings.Contains(left, "KUBE-") {

@@ -26,20 +26,26 @@ func Cleanup(ctx context.Context) error {
 	return errors.Join(failures...)
 }
 
-// cleanUp removes the mode's rules that this variant of iptables sees.
+// cleanUp removes the mode's rules that this variant of iptables sees, and sets the sysctl back that they guard.
 func (t tool) cleanUp(ctx context.Context) error {
 	kernel, err := t.save(ctx, builtinAndShared)
+	if err == nil {
+		err = closeLocalnet(kernel)
+	}
+	if err == nil {
+		err = t.removeRules(ctx, kernel)
+	}
 	if err != nil {
 		return fmt.Errorf("clean up rules: %w", err)
 	}
-	if guardsLocalnet(kernel) {
-		if err := setRouteLocalnet("0"); err != nil {
-			return fmt.Errorf("clean up rules: %w", err)
-		}
-	}
+	return nil
+}
+
+// removeRules removes the mode's rules among those that were found.
+func (t tool) removeRules(ctx context.Context, kernel *snapshot) error {
 	for _, step := range removal(kernel, boundsOf(t)) {
 		if err := t.restore(ctx, step.String()); err != nil {
-			return fmt.Errorf("clean up rules: %w", err)
+			return err
 		}
 	}
 	return nil

@@ -12,7 +12,8 @@ import (
 const routeLocalnet = "/proc/sys/net/ipv4/conf/all/route_localnet"
 
 // AllowRouteLocalnet makes node ports on 127.0.0.1 possible. Neighbours can reach what listens on 127.0.0.1 only from then on, until
-// KUBE-FIREWALL takes that away, which a Backend with LocalhostNodePorts writes. Cleanup sets it back.
+// KUBE-FIREWALL takes that away, which a Backend with LocalhostNodePorts writes. Cleanup sets it
+// back, and so does a Backend without.
 func AllowRouteLocalnet() error { return setRouteLocalnet("1") }
 
 func setRouteLocalnet(value string) error {
@@ -29,7 +30,11 @@ func setRouteLocalnet(value string) error {
 	return nil
 }
 
-// guardsLocalnet says whether the mode's KUBE-FIREWALL is all that keeps neighbours from what listens on 127.0.0.1 only.
-func guardsLocalnet(kernel *snapshot) bool {
-	return !belongsToKubelet(filterFirewall, kernel) && strings.Contains(strings.Join(kernel.rules[filterFirewall], "\n"), localnetComment)
+// closeLocalnet sets the sysctl back where the mode's KUBE-FIREWALL is all that keeps neighbours from what listens on 127.0.0.1 only. It
+// comes before that goes.
+func closeLocalnet(kernel *snapshot) error {
+	if belongsToKubelet(filterFirewall, kernel) || !strings.Contains(strings.Join(kernel.rules[filterFirewall], "\n"), localnetComment) {
+		return nil
+	}
+	return setRouteLocalnet("0")
 }
