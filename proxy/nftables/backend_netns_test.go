@@ -213,6 +213,7 @@ func TestNetnsDifference(t *testing.T) {
 		for _, test := range []struct{ damage, found string }{
 			{"delete table ip kubelite", "table ip kubelite: is gone"},
 			{"flush ruleset", "table ip kubelite: is gone"},
+			{"add table ip kubelite { flags dormant; }", "table ip kubelite: has flags"},
 			{"flush chain ip kubelite services", "table ip kubelite: chain services has 0 rules instead of 2"},
 			{"flush table ip kubelite", "table ip kubelite: chain"},
 			{"insert rule ip kubelite cluster-ip-2 accept", "table ip kubelite: chain cluster-ip-2 has 3 rules instead of 2"},

@@ -22,10 +22,16 @@ type table struct {
 func (c *connection) readTable(l layout) (table, error) {
 	found := table{chains: map[chain]bool{}}
 	err := c.dump(unix.NFT_MSG_GETTABLE, l.family, nil, func(data []byte) error {
-		found.exists = found.exists || findText(data, unix.NFTA_TABLE_NAME) == tableName
+		if findText(data, unix.NFTA_TABLE_NAME) != tableName {
+			return nil
+		}
+		found.exists = true
+		if flags := find(data, unix.NFTA_TABLE_FLAGS); len(flags) == 4 && bigEndian.Uint32(flags) != 0 {
+			found.damage = "has flags, as a dormant table has" // whose chains no packet enters
+		}
 		return nil
 	})
-	if err != nil || !found.exists {
+	if err != nil || !found.exists || found.damage != "" {
 		return found, wrapRead(err)
 	}
 	if found.damage, err = c.compareSets(l); err != nil || found.damage != "" {
