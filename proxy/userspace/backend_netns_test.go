@@ -12,6 +12,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -364,6 +366,30 @@ func TestNetnsPoliciesAndFirewall(t *testing.T) {
 			t.Errorf("from %s, outside loadBalancerSourceRanges: %v, expected no answer", filepath.Base(from), err)
 		}
 	}
+	for _, proxyPort := range l.proxyPorts() {
+		for _, from := range []string{l.client, l.podB, l.node} {
+			if _, _, err := l.dial(from, "tcp4", "192.168.1.2:"+proxyPort); !errors.Is(err, syscall.ECONNREFUSED) {
+				t.Errorf("from %s, to a proxy port: %v, expected a refusal", filepath.Base(from), err)
+			}
+		}
+	}
+}
+
+// proxyPorts are those that the rules redirect to; there are some.
+func (l *lab) proxyPorts() (ports []string) {
+	l.Helper()
+	l.in(func() error {
+		output, err := exec.Command("iptables-save", "-t", "nat").Output()
+		for _, found := range regexp.MustCompile(`--to-ports (\d+)`).FindAllSubmatch(output, -1) {
+			ports = append(ports, string(found[1]))
+		}
+		return err
+	})
+	slices.Sort(ports)
+	if ports = slices.Compact(ports); len(ports) == 0 {
+		l.Fatal("no rule leads to a proxy port")
+	}
+	return ports
 }
 
 func TestNetnsDifferenceAndCleanup(t *testing.T) {

@@ -5,7 +5,7 @@
 //	           └► KUBE-NODEPORT-CONTAINER ┴─► REDIRECT to a proxy port ─► balancer ─► endpoint
 //	OUTPUT     ─► KUBE-PORTALS-HOST ──────┐                 ▲
 //	           └► KUBE-NODEPORT-HOST ─────┴─► DNAT ─────────┘
-//	INPUT, FORWARD, OUTPUT ─► KUBE-PORTALS-FILTER: refuses what has no endpoints and drops what a firewall keeps out
+//	INPUT, FORWARD, OUTPUT ─► KUBE-PORTALS-FILTER: refuses what has no endpoints or was not led here, and drops what a firewall keeps out
 //	INPUT      ─► KUBE-NODEPORT-NON-LOCAL: admits what was redirected from a node port
 //
 // A Service port has up to two proxy ports: one that spreads over all endpoints, one over those on this node. The rules

@@ -19,8 +19,8 @@ const (
 // chain is one chain of one table.
 type chain struct{ table, name string }
 
-// The chains' names are kube-proxy's, but for KUBE-PORTALS-FILTER: kube-proxy's userspace mode had no firewall, and let
-// clients of a Service without endpoints connect before it hung up.
+// The chains' names are kube-proxy's, but for KUBE-PORTALS-FILTER: kube-proxy's userspace mode had no firewall, served everyone at
+// its proxy ports, and let clients of a Service without endpoints connect before it hung up.
 var (
 	portalsContainer   = chain{tableNAT, "KUBE-PORTALS-CONTAINER"}
 	portalsHost        = chain{tableNAT, "KUBE-PORTALS-HOST"}
@@ -75,6 +75,11 @@ func (b portRules) build() {
 	}
 	if b.port.NodePort != 0 {
 		b.captureNodePort(everyone)
+	}
+	for _, proxyPort := range []uint16{b.reached.cluster, b.reached.local} {
+		if proxyPort != 0 {
+			b.closed(proxyPort)
+		}
 	}
 	if b.port.HealthCheckNodePort != 0 {
 		b.add(nodePortsAccept, fmt.Sprintf(`-p tcp -m comment --comment "%s health check node port" -m tcp --dport %d -j ACCEPT`,
@@ -133,6 +138,12 @@ func (b portRules) lead(c chain, sources []netip.Prefix, to destination, proxyPo
 	}
 }
 
+// closed refuses clients that no rule has led to the proxy port: they would go around policies and source ranges.
+func (b portRules) closed(proxyPort uint16) {
+	to := destination{port: proxyPort, protocol: b.port.Protocol, service: b.port.Name.String(), local: true}
+	b.add(portalsFilter, to.match(netip.Prefix{}, "proxy port")+" -m conntrack ! --ctstate DNAT"+b.reject())
+}
+
 // refuse: without any endpoint clients hear of it at once; without a local one they are left without an answer, as a load
 // balancer's probes expect.
 func (b portRules) refuse(to destination) {
@@ -141,11 +152,14 @@ func (b portRules) refuse(to destination) {
 		b.add(portalsFilter, to.match(netip.Prefix{}, "has no local endpoints")+" -j DROP")
 		return
 	}
-	with := "icmp-port-unreachable"
+	b.add(portalsFilter, to.match(netip.Prefix{}, "has no endpoints")+b.reject())
+}
+
+func (b portRules) reject() string {
 	if b.options.Family == corev1.IPv6Protocol {
-		with = "icmp6-port-unreachable"
+		return " -j REJECT --reject-with icmp6-port-unreachable"
 	}
-	b.add(portalsFilter, to.match(netip.Prefix{}, "has no endpoints")+" -j REJECT --reject-with "+with)
+	return " -j REJECT --reject-with icmp-port-unreachable"
 }
 
 // admitted are the clients that may use the load balancer's addresses. A node that is admitted and holds such an address

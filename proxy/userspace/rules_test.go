@@ -54,6 +54,10 @@ func (r rules) text() string {
 func TestRules(t *testing.T) {
 	const comment = `-p tcp -m comment --comment "default/web:http"`
 	const health = `-A KUBE-NODEPORT-NON-LOCAL -p tcp -m comment --comment "default/web:http health check node port" -m tcp --dport 32000 -j ACCEPT`
+	closed := func(port string) string {
+		return `-A KUBE-PORTALS-FILTER -p tcp -m comment --comment "default/web:http proxy port" -m addrtype --dst-type LOCAL -m tcp --dport ` + port +
+			` -m conntrack ! --ctstate DNAT -j REJECT --reject-with icmp-port-unreachable`
+	}
 	cluster := []string{
 		`-A KUBE-PORTALS-CONTAINER -d 10.96.1.1/32 ` + comment + ` -m tcp --dport 80 -j REDIRECT --to-ports 40001`,
 		`-A KUBE-PORTALS-HOST -d 10.96.1.1/32 ` + comment + ` -m tcp --dport 80 -j DNAT --to-destination 192.168.1.2:40001`,
@@ -64,7 +68,7 @@ func TestRules(t *testing.T) {
 		reached  proxyPorts
 		expected []string
 	}{
-		{"a ClusterIP", func(*plan.Port) {}, proxyPorts{cluster: 40001}, cluster},
+		{"a ClusterIP", func(*plan.Port) {}, proxyPorts{cluster: 40001}, append(slices.Clone(cluster), closed("40001"))},
 		{"no endpoints", func(port *plan.Port) { port.Cluster, port.HasEndpoints, port.NodePort = nil, false, 30080 }, proxyPorts{}, []string{
 			`-A KUBE-PORTALS-FILTER -d 10.96.1.1/32 -p tcp -m comment --comment "default/web:http has no endpoints" -m tcp --dport 80 -j REJECT --reject-with icmp-port-unreachable`,
 			`-A KUBE-PORTALS-FILTER -p tcp -m comment --comment "default/web:http has no endpoints" -m addrtype --dst-type LOCAL -m tcp --dport 30080 -j REJECT --reject-with icmp-port-unreachable`,
@@ -73,6 +77,7 @@ func TestRules(t *testing.T) {
 			`-A KUBE-NODEPORT-CONTAINER `+comment+` -m tcp --dport 30080 -j REDIRECT --to-ports 40001`,
 			`-A KUBE-NODEPORT-HOST `+comment+` -m tcp --dport 30080 -j DNAT --to-destination 192.168.1.2:40001`,
 			`-A KUBE-NODEPORT-NON-LOCAL `+comment+` -m tcp --dport 40001 -m state --state NEW -j ACCEPT`,
+			closed("40001"),
 		)},
 		{"external Local without a local endpoint", func(port *plan.Port) {
 			port.NodePort, port.ExternalLocal, port.HealthCheckNodePort = 30080, true, 32000
@@ -82,6 +87,7 @@ func TestRules(t *testing.T) {
 			`-A KUBE-NODEPORT-NON-LOCAL `+comment+` -m tcp --dport 40001 -m state --state NEW -j ACCEPT`,
 			health,
 			`-A KUBE-PORTALS-FILTER -p tcp -m comment --comment "default/web:http has no local endpoints" -m addrtype --dst-type LOCAL -m tcp --dport 30080 -j DROP`,
+			closed("40001"),
 		)},
 		{"source ranges", func(port *plan.Port) {
 			port.LoadBalancerIPs = []netip.Addr{netip.MustParseAddr("192.168.1.200")}
@@ -98,6 +104,7 @@ func TestRules(t *testing.T) {
 			`-A KUBE-PORTALS-HOST -s 10.244.7.0/24 -d 192.168.1.200/32 ` + comment + ` -m tcp --dport 80 -j DNAT --to-destination 192.168.1.2:40001`,
 			`-A KUBE-PORTALS-HOST -s 192.168.1.200/32 -d 192.168.1.200/32 ` + comment + ` -m tcp --dport 80 -j DNAT --to-destination 192.168.1.2:40001`,
 			`-A KUBE-PORTALS-FILTER -d 192.168.1.200/32 -p tcp -m comment --comment "default/web:http traffic not accepted by loadBalancerSourceRanges" -m tcp --dport 80 -j DROP`,
+			closed("40001"), closed("40002"),
 		}},
 	} {
 		t.Run(test.about, func(t *testing.T) {
