@@ -74,9 +74,9 @@ if part kernel; then
 		package=$(dirname "$binary")
 		tests='^TestNetns|^TestKill|^TestDownAndUp$' # the other faults are the same on every kernel
 		# every other mode's behaviour is the same on every kernel
-		[ "$package" != ./proxy/behaviour ] || tests='^TestNetns(Matrix|KilledProxy.*|EditedRules.*|APIServerGone)$/^ipvs$'
+		[ "$package" != ./proxy/behaviour ] || tests='^TestNetns(Matrix|Affinity|KilledProxy.*|EditedRules.*|APIServerGone)$/^ipvs$'
 		say "$package"
-		(cd "$package" && ./kernel.test -test.v -test.timeout 20m -test.run "${chosen_tests:-$tests}" 2>&1 |
+		(cd "$package" && ./kernel.test -test.v -test.timeout 60m -test.run "${chosen_tests:-$tests}" 2>&1 |
 			grep --line-buffered -E '^ *--- |PASS|FAIL|^ +[a-z_]+\.go|^panic') || failed+=("$package")
 	done
 fi
