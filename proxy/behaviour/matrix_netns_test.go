@@ -147,7 +147,7 @@ func (l *lab) play(v variant, all []shape, protocols []corev1.Protocol) (cases, 
 						for _, way := range shape.ways(client, family) {
 							c := testCase{shape, protocol, family, client, way}
 							expected := v.expect(c)
-							results.add(c, i, expected, playCase(c, c.target(i), expected))
+							results.add(c, i, expected, playCase(v, c, c.target(i), expected))
 						}
 					})
 				}
@@ -221,25 +221,30 @@ const (
 )
 
 // playCase calls until every expected endpoint answered, but not for ever.
-func playCase(c testCase, target netip.AddrPort, expected expectation) result {
-	answers, err := callAll(c, target, expected)
+func playCase(v variant, c testCase, target netip.AddrPort, expected expectation) result {
+	answers, err := callAll(v, c, target, expected)
 	if err != nil {
 		return result{answers, err.Error()}
 	}
 	return result{answers, compare(answers, expected)}
 }
 
-func callAll(c testCase, target netip.AddrPort, expected expectation) ([]answer, error) {
+// callAll returns the answers of one stay at the endpoints: of a client that affinity keeps, those since it may have moved.
+func callAll(v variant, c testCase, target netip.AddrPort, expected expectation) ([]answer, error) {
 	wait := slowly(patience)
 	if expected.outcome == unanswered || expected.outcome == leftAlone || expected.outcome == unheard {
 		wait = slowly(impatience)
 	}
 	var answers []answer
 	seen := map[place]bool{}
-	for len(answers) < max(1, len(expected.sources))*callsPerEndpoint {
+	for range max(1, len(expected.sources)) * callsPerEndpoint {
+		began := time.Now()
 		got, err := call(c.protocol, target, wait)
 		if err != nil {
 			return answers, fmt.Errorf("call %d: %w", len(answers)+1, err)
+		}
+		if expected.sticky && v.mayMove(time.Since(began)) {
+			answers = nil
 		}
 		answers = append(answers, got)
 		seen[got.endpoint] = true

@@ -35,6 +35,12 @@ var variants = []variant{
 	{name: "userspace", callers: 6, mode: proxy.Userspace},
 }
 
+// mayMove says whether a client whose connection took so long may have got another endpoint for that, session affinity or turns
+// notwithstanding: in mode userspace an endpoint that takes no connection in 250 ms is passed over, as by kube-proxy's.
+func (v variant) mayMove(took time.Duration) bool {
+	return v.mode == proxy.Userspace && took > 200*time.Millisecond
+}
+
 // require skips what this kernel or machine cannot run, and says what is missing.
 func (v variant) require(t testing.TB) {
 	t.Helper()

@@ -30,7 +30,8 @@ func (l *lab) playTimeouts(v variant, cases []aloneCase) {
 		free <- struct{}{}
 		group.Go(func() {
 			defer func() { <-free }()
-			s := stay{aloneCase: c, expected: v.expect(c.testCase), calls: calls[c.client], timeout: time.Duration(v.affinitySeconds()) * time.Second}
+			s := stay{aloneCase: c, variant: v, expected: v.expect(c.testCase),
+				timeout: time.Duration(v.affinitySeconds()) * time.Second, calls: calls[c.client]}
 			if err := s.play(); err != nil {
 				s.wrong = err.Error()
 			}
@@ -50,6 +51,7 @@ func (l *lab) playTimeouts(v variant, cases []aloneCase) {
 // stay is a client that its Service's session affinity keeps at an endpoint for a time. Only its own clock says for how long.
 type stay struct {
 	aloneCase
+	variant
 	expected expectation
 	timeout  time.Duration
 	calls    chan<- func() // which are made from the client's place
@@ -64,9 +66,6 @@ type visit struct {
 
 // tick is what a kernel's clock may be wrong by: two jiffies at 100 Hz.
 const tick = 20 * time.Millisecond
-
-// hurried is how fast an endpoint must answer. In mode userspace one that takes no connection in 250 ms loses its clients to another.
-const hurried = 200 * time.Millisecond
 
 // patienceForTimeouts is for how many time-outs the client tries to be sure of its endpoint, and then tries to reach another: of two at
 // random it gets the same so often once in 10^12 times.
@@ -108,7 +107,7 @@ func (s *stay) untilSure() (last visit, err error) {
 		}
 		away := next.ended.Sub(last.began)
 		switch {
-		case away >= s.timeout-tick || next.ended.Sub(next.began) >= hurried:
+		case away >= s.timeout-tick || s.mayMove(next.ended.Sub(next.began)):
 			first = next
 		case next.endpoint != last.endpoint:
 			return next, fmt.Errorf("sent to %s and at most %s later to %s", last.endpoint, away, next.endpoint)
