@@ -3,6 +3,7 @@ package nftables
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"os"
 	"os/exec"
 	"regexp"
@@ -95,13 +96,15 @@ func inOrder(listing string) string {
 
 // What nft prints is plain, in both families.
 func TestNetnsListing(t *testing.T) {
+	inCluster := nodeOptions // as kubelite's own nodes are, by default
+	inCluster.NodePortAddresses = []netip.Prefix{netip.PrefixFrom(nodeOptions.NodeIPs[0], 32)}
 	for _, test := range []struct {
 		options backend.Options
 		plan    plan.Plan
 		golden  string
 	}{
 		{nodeOptions, readPlan(t, "testdata/services.yaml"), "testdata/services.nft"},
-		{nodeOptions, readPlan(t, "testdata/docs.yaml"), "testdata/docs.nft"},
+		{inCluster, readPlan(t, "testdata/docs.yaml"), "testdata/docs.nft"},
 		{optionsIPv6, readPlan(t, "testdata/services6.yaml"), "testdata/services6.nft"},
 	} {
 		var listed string
