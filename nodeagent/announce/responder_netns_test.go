@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
@@ -90,8 +91,8 @@ func (s station) socket(t *testing.T) *os.File {
 	return socket
 }
 
-// next returns the next ARP message that has the sender; a deadline only ends a test that hangs.
-func next(t *testing.T, socket *os.File, sender netip.Addr) arp {
+// next returns the next ARP message that has one of the senders; a deadline only ends a test that hangs.
+func next(t *testing.T, socket *os.File, senders ...netip.Addr) arp {
 	t.Helper()
 	if err := socket.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
 		t.Fatal(err)
@@ -100,9 +101,9 @@ func next(t *testing.T, socket *os.File, sender netip.Addr) arp {
 	for {
 		length, err := socket.Read(buffer)
 		if err != nil {
-			t.Fatalf("wait for ARP from %s: %v", sender, err)
+			t.Fatalf("wait for ARP from %s: %v", senders, err)
 		}
-		if message, err := parseFrame(buffer[:length]); err == nil && message.sender == sender {
+		if message, err := parseFrame(buffer[:length]); err == nil && slices.Contains(senders, message.sender) {
 			return message
 		}
 	}
@@ -193,6 +194,46 @@ func TestNetnsResponderIgnoresOthersAddresses(t *testing.T) {
 	}
 	if err := <-served; err != nil {
 		t.Error(err)
+	}
+}
+
+// A node that is heard again gets its addresses back; the others insist on their own ones only.
+func TestNetnsInsistsOnItsOwnAddresses(t *testing.T) {
+	client, server := cable(t)
+	socket := client.socket(t)
+	names := []string{"node-1", "node-2"}
+	kept, lent := vip, vip
+	for announcer(kept, names) != "node-1" {
+		kept = kept.Next()
+	}
+	for announcer(lent, names) != "node-2" {
+		lent = lent.Next()
+	}
+	api := fake.NewClientset(node("node-1", corev1.ConditionTrue, nil), node("node-2", corev1.ConditionTrue, nil),
+		balanced("kept", kept.String()), balanced("lent", lent.String()))
+	responder, err := newResponder(server.path, "eth0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { responder.close() })
+	s := &speaker{
+		node: "node-1", watch: newWatch(t.Context(), api), responder: responder, liveness: newLiveness("node-1"),
+		able: names, beats: true, timer: time.NewTimer(time.Hour),
+	}
+	for !s.watch.synced() {
+		<-s.watch.changed
+	}
+	now := time.Now()
+	for _, step := range []error{s.look(now), s.look(now.Add(patience)), s.hear("node-2", now.Add(2*patience))} {
+		if step != nil {
+			t.Fatal(step)
+		}
+	}
+	// At first, when node-2 is silent, when it is heard, and again two seconds later.
+	for i, want := range []netip.Addr{kept, lent, kept, kept} {
+		if got := next(t, socket, kept, lent).sender; got != want {
+			t.Errorf("announcement %d is of %s, want %s", i, got, want)
+		}
 	}
 }
 

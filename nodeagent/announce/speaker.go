@@ -112,9 +112,12 @@ func (s *speaker) hear(node string, now time.Time) error {
 	if !s.liveness.hear(node, now) {
 		return nil
 	}
-	// It was cut off, and may have taken this node's addresses for its own.
+	if err := s.look(now); err != nil {
+		return err
+	}
+	// It was cut off, and may have taken this node's addresses for its own. Those that it gets back are left out by now.
 	s.responder.insist()
-	return s.look(now)
+	return nil
 }
 
 // tick beats when that is due, and looks for silent nodes.
