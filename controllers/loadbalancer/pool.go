@@ -68,7 +68,7 @@ func (p Pool) choose(requested, held netip.Addr, taken func(netip.Addr) bool) (n
 	return netip.Addr{}, fmt.Errorf("%w: %s", ErrExhausted, p)
 }
 
-// wantsAddress says whether a Service is to have an address of the pool.
+// wantsAddress says whether a Service is to have addresses of this controller.
 func wantsAddress(service *corev1.Service) bool {
 	return service.Spec.Type == corev1.ServiceTypeLoadBalancer && service.Spec.LoadBalancerClass == nil && service.DeletionTimestamp == nil
 }
