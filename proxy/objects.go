@@ -14,8 +14,8 @@ import (
 // objects are the API's current ones, as far as plans depend on them. They remember which Services changed. Its methods may be
 // called concurrently.
 type objects struct {
-	// changing is called with every change, before anybody is woken.
-	changing func(changed)
+	// changing is called with every change and how many objects it is of, before anybody is woken.
+	changing func(of changed, count int)
 	// started is when the proxy did: what happened before is not what it took so long for.
 	started time.Time
 
@@ -45,11 +45,11 @@ type changes struct {
 	all   bool
 	// triggered are the times of what the slices' controller said it was told.
 	triggered []time.Time
-	// services and slices count changes.
+	// services and slices count what kube-proxy's change trackers count: each Service and each slice that the API server told of.
 	services, slices int
 }
 
-func newObjects(node plan.Node, changing func(changed)) *objects {
+func newObjects(node plan.Node, changing func(changed, int)) *objects {
 	return &objects{
 		changing: changing,
 		started:  time.Now(),
@@ -104,20 +104,20 @@ func (o *objects) names() []types.NamespacedName {
 	return names
 }
 
-// change runs f on the objects, and then tells of the change.
-func (o *objects) change(of changed, f func()) {
+// change runs f, which changes the objects and returns how many it told of, and then tells of the change.
+func (o *objects) change(of changed, f func() int) {
 	o.mutex.Lock()
-	f()
+	count := f()
 	switch of {
 	case serviceChanged:
-		o.pending.services++
+		o.pending.services += count
 	case sliceChanged:
-		o.pending.slices++
+		o.pending.slices += count
 	case nodeChanged:
 		o.pending.all = true
 	}
 	o.mutex.Unlock()
-	o.changing(of)
+	o.changing(of, count)
 	select {
 	case o.wake <- struct{}{}:
 	default:
@@ -125,47 +125,60 @@ func (o *objects) change(of changed, f func()) {
 }
 
 func (o *objects) setService(service *plan.ServiceInput) {
-	o.change(serviceChanged, func() {
+	o.change(serviceChanged, func() int {
 		o.services[service.Name] = service
 		o.pending.names[service.Name] = struct{}{}
+		return 1
 	})
 }
 
 func (o *objects) removeService(name types.NamespacedName) {
-	o.change(serviceChanged, func() {
+	o.change(serviceChanged, func() int {
 		delete(o.services, name)
 		o.pending.names[name] = struct{}{}
+		return 1
 	})
 }
 
 // replaceServices makes the Services be these and no others. Any of them may have changed while nobody watched.
 func (o *objects) replaceServices(services []*plan.ServiceInput) {
-	o.change(serviceChanged, func() {
+	o.change(serviceChanged, func() int {
+		before := o.services
 		o.services = make(map[types.NamespacedName]*plan.ServiceInput, len(services))
 		for _, service := range services {
 			o.services[service.Name] = service
 		}
 		o.pending.all = true
+		return len(o.services) + missing(before, o.services)
 	})
 }
 
 func (o *objects) setSlice(slice *plan.SliceInput) {
-	o.change(sliceChanged, func() {
+	o.change(sliceChanged, func() int {
 		o.dropSlice(slice.Name)
 		o.putSlice(slice)
 		if slice.Triggered.After(o.started) {
 			o.pending.triggered = append(o.pending.triggered, slice.Triggered)
 		}
+		if slice.Service.Name == "" {
+			return 0 // it is nobody's
+		}
+		return 1
 	})
 }
 
 func (o *objects) removeSlice(name types.NamespacedName) {
-	o.change(sliceChanged, func() { o.dropSlice(name) })
+	o.change(sliceChanged, func() int {
+		before := len(o.owners)
+		o.dropSlice(name)
+		return before - len(o.owners)
+	})
 }
 
 // replaceSlices makes the slices be these and no others.
 func (o *objects) replaceSlices(slices []*plan.SliceInput) {
-	o.change(sliceChanged, func() {
+	o.change(sliceChanged, func() int {
+		before := o.owners
 		o.slices = make(map[types.NamespacedName][]*plan.SliceInput, len(slices))
 		o.owners = make(map[types.NamespacedName]types.NamespacedName, len(slices))
 		for _, slice := range slices {
@@ -173,7 +186,19 @@ func (o *objects) replaceSlices(slices []*plan.SliceInput) {
 		}
 		clear(o.pending.names) // all is more
 		o.pending.all = true
+		return len(o.owners) + missing(before, o.owners)
 	})
+}
+
+// missing counts the keys that are there no longer.
+func missing[V any](before, now map[types.NamespacedName]V) int {
+	count := 0
+	for name := range before {
+		if _, exists := now[name]; !exists {
+			count++
+		}
+	}
+	return count
 }
 
 // putSlice adds a slice that is not there. Lists of slices are never changed: somebody may be planning with them.
@@ -215,6 +240,9 @@ func (o *objects) setZone(zone string) {
 	same := o.node.Zone == zone
 	o.mutex.Unlock()
 	if !same {
-		o.change(nodeChanged, func() { o.node.Zone = zone })
+		o.change(nodeChanged, func() int {
+			o.node.Zone = zone
+			return 1
+		})
 	}
 }

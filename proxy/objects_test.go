@@ -156,7 +156,7 @@ func TestWatchedNode(t *testing.T) {
 
 // What happened before the proxy started is not measured, nor what is only listed.
 func TestTriggerTimes(t *testing.T) {
-	o := newObjects(plan.Node{}, func(changed) {})
+	o := newObjects(plan.Node{}, func(changed, int) {})
 	slice := func(at time.Time) *plan.SliceInput {
 		return plan.ReadSlice(&discoveryv1.EndpointSlice{AddressType: discoveryv1.AddressTypeIPv4, ObjectMeta: metav1.ObjectMeta{
 			Name: "a", Labels: map[string]string{discoveryv1.LabelServiceName: "b"},
@@ -169,4 +169,33 @@ func TestTriggerTimes(t *testing.T) {
 	if taken := o.take(); len(taken.triggered) != 1 || !taken.triggered[0].Equal(later) || taken.slices != 3 || !taken.all {
 		t.Errorf("%+v", taken)
 	}
+}
+
+// The counters mean what kube-proxy's do: one for each Service and slice that the API server told of, of a list too.
+func TestChangesCountObjects(t *testing.T) {
+	counts := map[changed]int{}
+	o := newObjects(plan.Node{}, func(of changed, count int) { counts[of] += count })
+	service := func(name string) *plan.ServiceInput {
+		return plan.ReadService(&corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: name}})
+	}
+	expect := func(about string, services, slices int) {
+		t.Helper()
+		if taken := o.take(); taken.services != services || taken.slices != slices || counts[serviceChanged] != services || counts[sliceChanged] != slices {
+			t.Errorf("%s: %d Services and %d slices are pending, %v are told of; expected %d and %d", about, taken.services, taken.slices, counts, services, slices)
+		}
+		clear(counts)
+	}
+	o.replaceServices([]*plan.ServiceInput{service("x"), service("y"), service("z")})
+	o.replaceSlices([]*plan.SliceInput{benchSlice("x", 0), benchSlice("y", 0)})
+	expect("the first list", 3, 2)
+	o.setService(service("x"))
+	o.removeService(service("y").Name)
+	o.setSlice(benchSlice("x", 1))
+	o.removeSlice(benchSlice("y", 0).Name)
+	expect("four events", 2, 2)
+	o.replaceServices([]*plan.ServiceInput{service("x"), service("w")})
+	o.replaceSlices([]*plan.SliceInput{benchSlice("w", 0)})
+	expect("another list, with one object less", 3, 2)
+	o.setZone("za")
+	expect("the node", 0, 0)
 }

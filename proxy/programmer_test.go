@@ -102,7 +102,7 @@ func newRig(t testing.TB) *rig {
 	r := &rig{TB: t, four: &kernel{}, six: &kernel{}}
 	m, h := metrics.New("iptables"), health.NewProxy()
 	r.programmer = &programmer{
-		objects: newObjects(plan.Node{Name: "node-1"}, func(changed) {}),
+		objects: newObjects(plan.Node{Name: "node-1"}, func(changed, int) {}),
 		metrics: m,
 		cleanups: map[Mode]func(context.Context) error{NFTables: func(context.Context) error {
 			r.cleaned = append(r.cleaned, "nftables")
@@ -237,7 +237,7 @@ func TestChangeMeanwhileWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, ctx := newRig(t), context.Background()
 		proxyHealth := r.families[0].health
-		r.objects.changing = func(changed) { proxyHealth.Queued(corev1.IPv4Protocol) }
+		r.objects.changing = func(changed, int) { proxyHealth.Queued(corev1.IPv4Protocol) }
 		healthyAfter := func(about string, expected bool) {
 			t.Helper()
 			time.Sleep(health.Timeout)

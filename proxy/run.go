@@ -48,7 +48,8 @@ func serve(ctx context.Context, client kubernetes.Interface, config Config) erro
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	p := &proxy{config: config, client: client, metrics: metrics.New(string(config.Mode)), health: health.NewProxy(), families: config.families()}
+	families := config.families()
+	p := &proxy{config: config, client: client, metrics: metrics.New(string(config.Mode), families...), health: health.NewProxy(), families: families}
 	p.health.Answered = p.metrics.HealthAnswered
 	go listenAndServe(ctx, config.NetNS, config.HealthzBindAddress, p.health)
 	go listenAndServe(ctx, config.NetNS, config.MetricsBindAddress, p.metrics.Handler(string(config.Mode)))
@@ -69,15 +70,15 @@ type proxy struct {
 	metrics  *metrics.Metrics
 }
 
-// changing hears of every change before it is programmed.
-func (p *proxy) changing(of changed) {
+// changing hears of every change, and of how many objects it is, before it is programmed.
+func (p *proxy) changing(of changed, count int) {
 	p.health.Queued(p.families...)
 	p.metrics.Queued(p.families...)
 	switch of {
 	case serviceChanged:
-		p.metrics.ServiceChanged()
+		p.metrics.ServicesChanged(count)
 	case sliceChanged:
-		p.metrics.EndpointsChanged()
+		p.metrics.SlicesChanged(count)
 	}
 }
 

@@ -3,6 +3,7 @@
 //
 // Every proxy has metrics of its own; nothing is global. Start reading at Metrics.
 //
-// Deliberately missing: the counters of packets that kube-proxy reads from nfacct and nftables counters, and what measures
-// kube-proxy's own nftables chains and listeners: there is nothing like them here.
+// Deliberately missing of what kube-proxy 1.37 has: the packets that its rules count (nfacct and nftables counters), which no rule
+// counts here; failures to delete stale nftables chains, of which there are none; the listeners of node ports on localhost; and what
+// all components of Kubernetes tell of their version, client and feature gates. docs/proxy-modes.md has the names.
 package metrics

@@ -21,14 +21,15 @@ type Metrics struct {
 	services, endpoints                                     changes
 }
 
-// changes count those of Services or of endpoints.
+// changes count Services or EndpointSlices that were told of, each time that one was.
 type changes struct {
 	total   prometheus.Counter
 	pending prometheus.Gauge
 }
 
-// New makes the metrics of a proxy in the mode, some of which only one mode has.
-func New(mode string) *Metrics {
+// New makes the metrics of a proxy in the mode, some of which only one mode has. Those that count what seldom happens are 0 for the
+// families from the start on: an alert sees no increase of what was not there before.
+func New(mode string, families ...corev1.IPFamily) *Metrics {
 	m := &Metrics{registry: prometheus.NewRegistry()}
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	exponential := prometheus.ExponentialBuckets(0.001, 2, 15)
@@ -52,8 +53,18 @@ func New(mode string) *Metrics {
 		m.partialSyncFailures = m.counter("sync_proxy_rules_iptables_partial_restore_failures_total", "Cumulative proxy iptables partial restore failures", "ip_family")
 		m.rules = m.gauge("sync_proxy_rules_iptables_total", "Total number of iptables rules owned by kube-proxy", "table", "ip_family")
 		m.rulesLast = m.gauge("sync_proxy_rules_iptables_last", "Number of iptables rules written by kube-proxy in last sync", "table", "ip_family")
+	case "ipvs":
+		m.syncFailures = m.counter("sync_proxy_rules_iptables_restore_failures_total", "Cumulative proxy iptables restore failures", "ip_family")
 	case "nftables":
 		m.syncFailures = m.counter("sync_proxy_rules_nftables_sync_failures_total", "Cumulative proxy nftables sync failures", "ip_family")
+	}
+	for _, family := range families {
+		for _, counter := range []*prometheus.CounterVec{m.syncFailures, m.partialSyncFailures, m.conntrackDeleted} {
+			if counter != nil {
+				counter.WithLabelValues(string(family))
+			}
+		}
+		m.NoLocalEndpoints(family, 0, 0)
 	}
 	return m
 }
@@ -95,15 +106,15 @@ func (m *Metrics) changes(name, title string) changes {
 	return c
 }
 
-// ServiceChanged counts a Service's change, which is pending now.
-func (m *Metrics) ServiceChanged() { m.services.add() }
+// ServicesChanged counts Services that the API server told of, which are pending now.
+func (m *Metrics) ServicesChanged(count int) { m.services.add(count) }
 
-// EndpointsChanged counts an EndpointSlice's change, which is pending now.
-func (m *Metrics) EndpointsChanged() { m.endpoints.add() }
+// SlicesChanged counts EndpointSlices that the API server told of, which are pending now.
+func (m *Metrics) SlicesChanged(count int) { m.endpoints.add(count) }
 
-func (c changes) add() {
-	c.total.Inc()
-	c.pending.Inc()
+func (c changes) add(count int) {
+	c.total.Add(float64(count))
+	c.pending.Add(float64(count))
 }
 
 // ChangesTaken says that so many changes of Services and of EndpointSlices are pending no longer.

@@ -21,9 +21,8 @@ func get(m *Metrics, mode, path string) string {
 func TestNames(t *testing.T) {
 	m := New("iptables")
 	m.Queued(corev1.IPv4Protocol)
-	m.ServiceChanged()
-	m.EndpointsChanged()
-	m.EndpointsChanged()
+	m.ServicesChanged(1)
+	m.SlicesChanged(2)
 	m.ChangesTaken(1, 1)
 	m.Synced(corev1.IPv4Protocol, Full, 20*time.Millisecond, nil)
 	m.Synced(corev1.IPv4Protocol, Partial, 3*time.Millisecond, []time.Time{time.Now().Add(-2 * time.Second)})
@@ -63,6 +62,24 @@ func TestNames(t *testing.T) {
 	}
 	if mode, health := get(m, "iptables", "/proxyMode"), get(m, "iptables", "/healthz"); mode != "iptables" || health != "ok" {
 		t.Errorf("/proxyMode %q, /healthz %q", mode, health)
+	}
+}
+
+// What seldom happens is there before it does.
+func TestZeroFromTheStart(t *testing.T) {
+	text := get(New("iptables", corev1.IPv4Protocol, corev1.IPv6Protocol), "iptables", "/metrics")
+	for _, line := range []string{
+		`kubeproxy_sync_proxy_rules_iptables_restore_failures_total{ip_family="IPv4"} 0`,
+		`kubeproxy_sync_proxy_rules_iptables_partial_restore_failures_total{ip_family="IPv6"} 0`,
+		`kubeproxy_conntrack_reconciler_deleted_entries_total{ip_family="IPv4"} 0`,
+		`kubeproxy_sync_proxy_rules_no_local_endpoints_total{ip_family="IPv6",traffic_policy="internal"} 0`,
+	} {
+		if !strings.Contains(text, line) {
+			t.Errorf("%s is missing", line)
+		}
+	}
+	if text := get(New("nftables", corev1.IPv4Protocol), "nftables", "/metrics"); !strings.Contains(text, `kubeproxy_sync_proxy_rules_nftables_sync_failures_total{ip_family="IPv4"} 0`) {
+		t.Error(text)
 	}
 }
 
