@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -76,6 +77,36 @@ func TestProxy(t *testing.T) {
 		`"status":{"IPv4":{"lastUpdated":"2026-11-21T12:02:00Z","healthy":true}}}`
 	if recorder.Body.String() != body {
 		t.Errorf("%s\nexpected %s", recorder.Body, body)
+	}
+}
+
+// A machine that is no node has none of the node-port addresses: nobody can ask it, and it does not complain.
+func TestServicesWithoutAnAddress(t *testing.T) {
+	var addresses []netip.Addr
+	s := &Services{
+		Network:      "tcp4",
+		Addresses:    func() ([]netip.Addr, error) { return addresses, nil },
+		ProxyHealthy: func() bool { return true },
+		Refused:      func(_ types.NamespacedName, _ uint16, err error) { t.Errorf("refused: %v", err) },
+	}
+	defer s.Close()
+	listener, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := listener.Addr().(*net.TCPAddr).Port
+	if err := listener.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s.Set(lb, &Service{Port: uint16(port), LocalEndpoints: 1})
+	s.Retry()
+	if actual := ask(port); actual != "nobody" {
+		t.Errorf("without an address %s answers", actual)
+	}
+	addresses = []netip.Addr{netip.MustParseAddr("127.0.0.1")}
+	s.Retry()
+	if actual := ask(port); !strings.HasPrefix(actual, "200 1 ") {
+		t.Errorf("with an address %s answers", actual)
 	}
 }
 

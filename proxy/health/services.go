@@ -44,7 +44,7 @@ type Services struct {
 type server struct {
 	name    types.NamespacedName
 	healthy func() bool
-	servers []listening // empty while its port is refused
+	servers []listening // empty while its port is refused, or the node has none of the addresses
 
 	mutex   sync.Mutex
 	service Service
@@ -57,7 +57,7 @@ type listening struct {
 }
 
 // Set makes the health check of the Service say so; nil ends it. A port that is taken is reported to Refused once, and tried
-// again by each Retry.
+// again by each Retry. With no address to listen on, as on a machine that is no node, it is served nowhere, and nobody is told.
 func (s *Services) Set(name types.NamespacedName, service *Service) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
@@ -89,12 +89,12 @@ func (s *Services) Set(name types.NamespacedName, service *Service) {
 	}
 }
 
-// Retry tries again to listen on the ports that were taken.
+// Retry tries again to listen on the ports that were taken, and on addresses that the node had not.
 func (s *Services) Retry() {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	for name, server := range s.servers {
-		if len(server.servers) == 0 && s.listen(server) == nil {
+		if len(server.servers) == 0 && s.listen(server) == nil && len(server.servers) > 0 {
 			slog.Info("serving the health check of a Service, whose port is free now", "service", name, "port", server.service.Port)
 		}
 	}
@@ -110,14 +110,11 @@ func (s *Services) Close() {
 	s.servers = nil
 }
 
-// listen serves on all addresses or, with an error, on none.
+// listen serves on all addresses or, with an error, on none. No address is no error, as in kube-proxy: nobody can ask there.
 func (s *Services) listen(server *server) error {
 	addresses, err := s.Addresses()
 	if err != nil {
 		return err
-	}
-	if len(addresses) == 0 {
-		return errors.New("the node has none of the node-port addresses")
 	}
 	for _, address := range addresses {
 		listener, err := netns.Listen(s.NetNS, s.Network, netip.AddrPortFrom(address, server.service.Port).String())
