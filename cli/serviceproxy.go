@@ -27,6 +27,9 @@ type serviceProxyOptions struct {
 	file     string
 	master   string
 	cleanup  bool
+	initOnly bool
+	// writeFile is where the settings are to be written instead of being served; empty for nowhere.
+	writeFile string
 	// verbosity is klog's: from 2 on more is logged.
 	verbosity int
 }
@@ -48,6 +51,9 @@ run "kube-proxy --cleanup" before.`,
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
 			setLogLevel(options.verbosity >= 2)
+			if options.writeFile != "" {
+				return options.writeTo(options.writeFile, command.Flags())
+			}
 			if err := checkNetAdmin(); err != nil {
 				return err
 			}
@@ -58,6 +64,7 @@ run "kube-proxy --cleanup" before.`,
 		},
 	}
 	options.addFlags(command.Flags())
+	speakAsKubeProxy(command)
 	return command
 }
 
@@ -65,7 +72,9 @@ run "kube-proxy --cleanup" before.`,
 func (o *serviceProxyOptions) addFlags(flags *pflag.FlagSet) {
 	s := &o.settings
 	flags.StringVar(&o.file, "config", "", "file with a KubeProxyConfiguration; settings of it that are given as flags too are the flags'")
+	flags.StringVar(&o.writeFile, "write-config-to", "", "write the settings that are given, with the defaults of the others, to this file, and end")
 	flags.BoolVar(&o.cleanup, "cleanup", false, "remove the rules of every mode, and end")
+	flags.BoolVar(&o.initOnly, "init-only", false, "set the limits of connection tracking, and end")
 	flags.StringVar(&s.ClientConnection.Kubeconfig, "kubeconfig", s.ClientConnection.Kubeconfig, "how to reach the API server (default as a Pod does)")
 	flags.StringVar(&o.master, "master", "", "URL of the API server, instead of the kubeconfig's")
 	flags.StringVar(&s.HostnameOverride, "hostname-override", s.HostnameOverride, "name of the Node (default this machine's host name)")
@@ -97,6 +106,7 @@ func (o *serviceProxyOptions) addFlags(flags *pflag.FlagSet) {
 	flags.DurationVar(&s.Conntrack.UDPStreamTimeout.Duration, "conntrack-udp-timeout-stream", s.Conntrack.UDPStreamTimeout.Duration, "how long a UDP client with answers is remembered; 0 leaves it as it is")
 	flags.DurationVar(&s.ConfigSyncPeriod.Duration, "config-sync-period", s.ConfigSyncPeriod.Duration, "taken, but not needed: the API server tells of every change")
 	flags.IntVarP(&o.verbosity, "v", "v", 0, "how much to log; from 2 on more")
+	o.addUnservedFlags(flags)
 }
 
 // checkNetAdmin returns an error that says what to do where the process may not change netfilter rules. A container's root often may not.
@@ -117,12 +127,13 @@ func runServiceProxy(ctx context.Context, options serviceProxyOptions, flags *pf
 	if err != nil {
 		return err
 	}
-	for _, setting := range unservedSettings(settings) {
-		slog.Warn("a setting of kube-proxy is not served", "setting", setting)
-	}
+	warnOfUnserved(settings, flags)
 	config, err := proxyConfig(settings)
 	if err != nil {
 		return err
+	}
+	if options.initOnly {
+		return config.Conntrack.Set()
 	}
 	config.RestConfig, err = apiAccess(options.master, settings.ClientConnection.Kubeconfig)
 	if err != nil {
@@ -144,6 +155,19 @@ func runServiceProxy(ctx context.Context, options serviceProxyOptions, flags *pf
 	}
 	slog.Info("service proxy", "mode", config.Mode, "node", config.NodeName, "addresses", fmt.Sprint(config.NodeIPs), "apiServer", config.RestConfig.Host)
 	return proxy.Run(ctx, config)
+}
+
+// warnOfUnserved names in the log what is set and does nothing here.
+func warnOfUnserved(settings v1alpha1.KubeProxyConfiguration, flags *pflag.FlagSet) {
+	names := unservedSettings(settings)
+	flags.Visit(func(flag *pflag.Flag) {
+		if _, unserved := unservedTexts[flag.Name]; unserved {
+			names = append(names, "--"+flag.Name)
+		}
+	})
+	for _, name := range names {
+		slog.Warn("a setting of kube-proxy is not served", "setting", name)
+	}
 }
 
 // nodeAddresses are the one that the flags give or else the Node object's.

@@ -4,11 +4,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
 	"github.com/spf13/pflag"
 
+	"github.com/kubelite/kubelite/internal/version"
 	"github.com/kubelite/kubelite/proxy"
 )
 
@@ -89,6 +91,81 @@ winkernel: {enableDSR: false, forwardHealthCheckVip: false, networkName: "", roo
 	}
 }
 
+// Command lines that start kube-proxy 1.37 start this one, too.
+func TestServiceProxyTakesKubeProxysFlags(t *testing.T) {
+	arguments := strings.Fields(`--bind-address=0.0.0.0 --bind-address-hard-fail --boot-id-file=/a --cluster-cidr=10.244.0.0/16 --config-sync-period=15m
+		--conntrack-max-per-core=0 --conntrack-min=0 --conntrack-tcp-be-liberal --conntrack-tcp-timeout-close-wait=1h --conntrack-tcp-timeout-established=24h
+		--conntrack-udp-timeout=0s --conntrack-udp-timeout-stream=0s --detect-local-mode=ClusterCIDR --feature-gates=A=true,B=false --healthz-bind-address=0.0.0.0:10256
+		--healthz-port=10256 --hostname-override=node-1 --iptables-localhost-nodeports=false --iptables-masquerade-bit=14 --iptables-min-sync-period=1s
+		--iptables-sync-period=30s --ipvs-exclude-cidrs=10.0.0.0/8 --ipvs-min-sync-period=1s --ipvs-scheduler=rr --ipvs-strict-arp --ipvs-sync-period=30s
+		--ipvs-tcp-timeout=1s --ipvs-tcpfin-timeout=1s --ipvs-udp-timeout=1s --kube-api-burst=10 --kube-api-content-type=application/json --kube-api-qps=5
+		--kubeconfig=/b --log-flush-frequency=5s --log-json-info-buffer-size=0 --log-json-split-stream=false --log-text-info-buffer-size=0 --log-text-split-stream=false
+		--logging-format=json --machine-id-file=/c --masquerade-all --master=https://127.0.0.1 --metrics-bind-address=127.0.0.1:10249 --metrics-port=10249
+		--nodeport-addresses=127.0.0.0/8 --oom-score-adj=-998 --pod-bridge-interface=cni0 --pod-interface-name-prefix=veth --profiling --proxy-mode=iptables
+		--show-hidden-metrics-for-version=1.36 --v=2 --vmodule=a=1`)
+	options := serviceProxyOptions{settings: defaultProxySettings()}
+	flags := pflag.NewFlagSet("service-proxy", pflag.ContinueOnError)
+	options.addFlags(flags)
+	if err := flags.Parse(arguments); err != nil {
+		t.Fatal(err)
+	}
+	settings, err := options.read(flags)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const unserved = "[bindAddressHardFail clientConnection.burst clientConnection.qps detectLocal enableProfiling featureGates ipvs.excludeCIDRs " +
+		"ipvs.tcpFinTimeout ipvs.tcpTimeout ipvs.udpTimeout logging.format oomScoreAdj]"
+	if actual := fmt.Sprint(unservedSettings(settings)); actual != unserved {
+		t.Errorf("unserved %s\nexpected %s", actual, unserved)
+	}
+	if names := unservedSettings(defaultProxySettings()); len(names) > 0 {
+		t.Errorf("the defaults are unserved: %s", names)
+	}
+}
+
+// What is written can be read, and means the same.
+func TestServiceProxyWritesConfig(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "written.yaml")
+	given := []string{"--proxy-mode=nftables", "--masquerade-all", "--iptables-masquerade-bit=15", "--iptables-sync-period=5s", "--hostname-override=node-1",
+		"--nodeport-addresses=primary,10.0.0.0/8", "--cluster-cidr=10.244.0.0/16", "--feature-gates=A=true"}
+	command := newServiceProxyCommand()
+	command.SetArgs(append([]string{"--write-config-to=" + path}, given...))
+	if err := command.Execute(); err != nil {
+		t.Fatal(err)
+	}
+	written, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	expected, err := parseServiceProxy(t, "", given...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	actual, err := parseServiceProxy(t, string(written), "--config=FILE")
+	if err != nil || !reflect.DeepEqual(actual, expected) {
+		t.Errorf("%v: %+v\nexpected %+v\n%s", err, actual, expected, written)
+	}
+}
+
+func TestServiceProxyVersionAndHint(t *testing.T) {
+	for argument, expected := range map[string]string{
+		"--version": "kubelite v" + version.Kubelite + " (Kubernetes " + version.Kubernetes + ")\n",
+		"--fast":    "unknown flag: --fast: see `service-proxy --help`",
+	} {
+		var out strings.Builder
+		command := newServiceProxyCommand()
+		command.SilenceErrors, command.SilenceUsage = true, true
+		command.SetOut(&out)
+		command.SetArgs([]string{argument})
+		if err := command.Execute(); err != nil {
+			out.WriteString(err.Error())
+		}
+		if out.String() != expected {
+			t.Errorf("%s: %q, expected %q", argument, out.String(), expected)
+		}
+	}
+}
+
 func TestServiceProxyMistakes(t *testing.T) {
 	const head = "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n"
 	for _, test := range []struct{ file, argument, expected string }{
@@ -96,6 +173,8 @@ func TestServiceProxyMistakes(t *testing.T) {
 		{"", "--cluster-cidr=10.244.0.0", `--cluster-cidr (clusterCIDR): "10.244.0.0" is no network, as 10.244.0.0/16`},
 		{"", "--cluster-cidr=10.1.0.0/16,10.2.0.0/16", "two networks of a family"},
 		{"", "--nodeport-addresses=eth0", `--nodeport-addresses (nodePortAddresses): "eth0" is neither a network, as 192.168.1.0/24, nor one of primary, localhost, all`},
+		{"", "--nodeport-addresses=primary,10.0.0.0/8,primary", `--nodeport-addresses (nodePortAddresses): "primary" is given twice`},
+		{head + "nodePortAddresses: [all, all]", "--config=FILE", `--nodeport-addresses (nodePortAddresses): "all" is given twice`},
 		{"", "--iptables-masquerade-bit=32", "--iptables-masquerade-bit (masqueradeBit): 32 is not one of 0 to 31"},
 		{"", "--bind-address=node-1", `--bind-address (bindAddress): "node-1" is no address`},
 		{"", "--healthz-bind-address=:10256", `--healthz-bind-address (healthzBindAddress): ":10256" is no address and port, as 127.0.0.1:10256`},

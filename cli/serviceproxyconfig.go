@@ -27,6 +27,9 @@ func defaultProxySettings() v1alpha1.KubeProxyConfiguration {
 	return settings
 }
 
+// defaultOOMScoreAdj is what kube-proxy gives itself. It is not served, so that only another one is worth a word.
+const defaultOOMScoreAdj = -999
+
 // fillProxySettings fills in what a file left out.
 func fillProxySettings(s *v1alpha1.KubeProxyConfiguration) {
 	s.Mode = cmp.Or(s.Mode, v1alpha1.ProxyMode(proxy.IPTables))
@@ -35,6 +38,7 @@ func fillProxySettings(s *v1alpha1.KubeProxyConfiguration) {
 	s.MetricsBindAddress = cmp.Or(s.MetricsBindAddress, netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), proxy.MetricsPort).String())
 	fill(&s.IPTables.MasqueradeBit, 14)
 	fill(&s.IPTables.LocalhostNodePorts, true)
+	fill(&s.OOMScoreAdj, defaultOOMScoreAdj)
 	fill(&s.NFTables.MasqueradeBit, *s.IPTables.MasqueradeBit)
 	fill(&s.Conntrack.MaxPerCore, 32*1024)
 	fill(&s.Conntrack.Min, 128*1024)
@@ -195,10 +199,11 @@ func unservedSettings(s v1alpha1.KubeProxyConfiguration) []string {
 		"ipvs.tcpFinTimeout":     s.IPVS.TCPFinTimeout.Duration != 0,
 		"ipvs.udpTimeout":        s.IPVS.UDPTimeout.Duration != 0,
 		"detectLocal":            s.DetectLocal != v1alpha1.DetectLocalConfiguration{},
-		"oomScoreAdj":            s.OOMScoreAdj != nil,
+		"oomScoreAdj":            *s.OOMScoreAdj != defaultOOMScoreAdj,
 		"portRange":              s.PortRange != "",
 		"winkernel":              s.Winkernel != v1alpha1.KubeProxyWinkernelConfiguration{},
 		"logging.verbosity":      s.Logging.Verbosity != 0,
+		"logging.format":         s.Logging.Format != "" && s.Logging.Format != "text",
 		"clientConnection.qps":   s.ClientConnection.QPS != 0,
 		"clientConnection.burst": s.ClientConnection.Burst != 0,
 	} {

@@ -96,11 +96,15 @@ func (c Config) withDefaults() (Config, error) {
 	return c, ValidateNodePortAddresses(c.NodePortAddresses)
 }
 
-// ValidateNodePortAddresses says what is wrong with Config.NodePortAddresses.
+// ValidateNodePortAddresses says what is wrong with Config.NodePortAddresses. As in kube-proxy since 1.37 the words may stand beside
+// networks, but each only once.
 func ValidateNodePortAddresses(addresses []string) error {
-	for _, text := range addresses {
+	for i, text := range addresses {
 		if _, err := nodePortNetworks(text, nil); err != nil {
 			return err
+		}
+		if _, err := netip.ParsePrefix(text); err != nil && slices.Contains(addresses[:i], text) {
+			return fmt.Errorf("%q is given twice", text)
 		}
 	}
 	return nil

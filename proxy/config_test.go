@@ -48,7 +48,8 @@ func TestOptionsOfAFamily(t *testing.T) {
 			}
 		})
 	}
-	for _, wrong := range []Config{{}, {NodeName: "a"}, {NodeName: "a", NodeIPs: dual, Mode: "fast"}, {NodeName: "a", NodeIPs: dual, NodePortAddresses: []string{"eth0"}}} {
+	for _, wrong := range []Config{{}, {NodeName: "a"}, {NodeName: "a", NodeIPs: dual, Mode: "fast"}, {NodeName: "a", NodeIPs: dual, NodePortAddresses: []string{"eth0"}},
+		{NodeName: "a", NodeIPs: dual, NodePortAddresses: []string{"primary", "10.0.0.0/8", "primary"}}} {
 		if _, err := wrong.withDefaults(); err == nil {
 			t.Errorf("%+v is taken", wrong)
 		}
