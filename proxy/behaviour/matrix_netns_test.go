@@ -237,7 +237,11 @@ func callAll(v variant, c testCase, target netip.AddrPort, expected expectation)
 	}
 	var answers []answer
 	seen := map[place]bool{}
-	for range max(1, len(expected.sources)) * callsPerEndpoint {
+	atMost := max(1, len(expected.sources)) * callsPerEndpoint
+	if expected.sticky {
+		atMost = 2 * callsWhenSticky
+	}
+	for range atMost {
 		began := time.Now()
 		got, err := call(c.protocol, target, wait)
 		if err != nil {
