@@ -43,8 +43,12 @@ func (v variant) affinitySeconds() int {
 	return slowness
 }
 
-// forgetsUDP says whether a UDP client that stays away is free when its affinity ends. IPVS has UDP connections for 5 minutes.
-func (v variant) forgetsUDP() bool { return v.mode != proxy.IPVS }
+// forgets says whether a client that stays away is free when its affinity ends. IPVS keeps it a minute more at a time for as long as it
+// has a connection of it: one of UDP for 5 minutes; those of SCTP, and of TCP over IPv6 to node ports, were seen to last longer than the
+// affinity here, too.
+func (v variant) forgets(c testCase) bool {
+	return v.mode != proxy.IPVS || c.protocol == corev1.ProtocolTCP && c.family == corev1.IPv4Protocol
+}
 
 // takesTurns says whether connections go to one endpoint after the other, and not to any at random.
 func (v variant) takesTurns() bool { return v.mode == proxy.Userspace || v.mode == proxy.IPVS }

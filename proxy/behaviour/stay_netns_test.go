@@ -5,8 +5,6 @@ import (
 	"math/rand/v2"
 	"sync"
 	"time"
-
-	corev1 "k8s.io/api/core/v1"
 )
 
 // atOnce bounds the clients that stay somewhere at a time: with more of them the machine would be too slow to tell for how long.
@@ -24,7 +22,7 @@ func (l *lab) playTimeouts(v variant, cases []aloneCase) {
 	var group sync.WaitGroup
 	free := make(chan struct{}, atOnce)
 	for _, c := range cases {
-		if c.protocol == corev1.ProtocolUDP && !v.forgetsUDP() {
+		if !v.forgets(c.testCase) {
 			continue
 		}
 		free <- struct{}{}
