@@ -29,7 +29,7 @@ func (o *serviceProxyOptions) addUnservedFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&s.ClientConnection.ContentType, "kube-api-content-type", s.ClientConnection.ContentType, unserved+"it is protobuf")
 	flags.Int32Var(&s.ClientConnection.Burst, "kube-api-burst", s.ClientConnection.Burst, unserved+"three watches need no limit")
 	flags.Float32Var(&s.ClientConnection.QPS, "kube-api-qps", s.ClientConnection.QPS, unserved+"three watches need no limit")
-	flags.StringSliceVar(&s.IPVS.ExcludeCIDRs, "ipvs-exclude-cidrs", s.IPVS.ExcludeCIDRs, unserved+"virtual servers of others are never touched")
+	flags.StringSliceVar(&s.IPVS.ExcludeCIDRs, "ipvs-exclude-cidrs", s.IPVS.ExcludeCIDRs, unserved+"all virtual servers are the proxy's, and others are removed")
 	for name, timeout := range map[string]*time.Duration{"tcp": &s.IPVS.TCPTimeout.Duration, "tcpfin": &s.IPVS.TCPFinTimeout.Duration, "udp": &s.IPVS.UDPTimeout.Duration} {
 		flags.DurationVar(timeout, "ipvs-"+name+"-timeout", *timeout, unserved+"the kernel's is left as it is")
 	}

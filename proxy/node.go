@@ -86,7 +86,7 @@ func remedyFor(err error) string {
 	var authority x509.UnknownAuthorityError
 	switch {
 	case errors.As(err, &ofName):
-		return "reach the API server by a name or address that its certificate is valid for, or set tls-server-name in the kubeconfig"
+		return "reach the API server by a name or address that its certificate is valid for, or set tls-server-name beside the server in the kubeconfig"
 	case errors.As(err, &authority):
 		return "put the certificate authority of this API server's cluster into the kubeconfig: certificate-authority-data"
 	case errors.As(err, &verification):
