@@ -82,11 +82,10 @@ if part kernel; then
 fi
 if part lessons; then
 	for mode in $modes; do
-		lessons="sleep numbers numbers-outside external kubia"
-		[ "$mode" != iptables ] || lessons+=" rules services modes" # which look at the rules of this mode
-		lessons=${chosen_lessons:-$lessons}
+		lessons=${chosen_lessons:-sleep numbers numbers-outside} # those of `make demo`
 		say "the exercises in mode $mode: $lessons"
-		KUBELITE_PROXY_MODE=$mode lesson $lessons >lesson.log 2>&1 || { failed+=("exercises in mode $mode"); tail -n 40 lesson.log; }
+		KUBELITE_PROXY_MODE=$mode lesson $lessons 2>&1 | tee lesson.log | grep --line-buffered '^\$ ' ||
+			{ failed+=("exercises in mode $mode"); tail -n 40 lesson.log; }
 		echo "$(grep -c '^\$ ' lesson.log) commands were run"
 	done
 fi
