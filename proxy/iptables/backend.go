@@ -88,7 +88,8 @@ func (b *Backend) Replace(ctx context.Context, p plan.Plan) error {
 			b.state.leave(step)
 		}
 	}
-	if len(replacement.steps)+len(replacement.cleanup) == 0 {
+	if b.tool.nft || len(replacement.steps)+len(replacement.cleanup) == 0 {
+		// What someone else changed meanwhile makes it another generation; only with x_tables that cannot be told from what was written.
 		b.seen = seen{valid: true, generation: before, at: time.Now()}
 	}
 	return b.cleanUpOther(ctx)

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/kubelite/kubelite/internal/netfilter"
 	"github.com/kubelite/kubelite/proxy/backend"
 )
 
@@ -32,7 +33,11 @@ func Cleanup(ctx context.Context) error {
 
 // deleteRules deletes the jumps first, then all chains at once.
 func deleteRules(ctx context.Context, family corev1.IPFamily) error {
-	saved, err := iptables(ctx, family, "", "save")
+	there, err := mayHaveRules(family)
+	saved := ""
+	if err == nil && there {
+		saved, err = iptables(ctx, family, "", "save")
+	}
 	if errors.Is(err, exec.ErrNotFound) {
 		return nil
 	}
@@ -47,6 +52,19 @@ func deleteRules(ctx context.Context, family corev1.IPFamily) error {
 		return fmt.Errorf("delete the rules of mode ipvs: %w", err)
 	}
 	return nil
+}
+
+// mayHaveRules is false where a look at the mode's chains, without which no rule can lead to them, finds none. That is worth a look of its
+// own: all rules of another mode may take seconds to read.
+func mayHaveRules(family corev1.IPFamily) (bool, error) {
+	if nft, err := usesNFTables(); err != nil || !nft {
+		return true, err
+	}
+	var wanted []netfilter.Chain
+	for _, c := range chains(backend.Options{}) {
+		wanted = append(wanted, netfilter.Chain{Table: c.table, Name: c.name})
+	}
+	return netfilter.HasAny(family, wanted)
 }
 
 // deletionText is the input of iptables-restore --noflush that deletes what saved has of the mode; empty if there is none.

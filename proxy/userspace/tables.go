@@ -230,6 +230,9 @@ func cleanup(ctx context.Context, family corev1.IPFamily) error {
 	if err != nil {
 		return err
 	}
+	if there, err := t.mayHaveTraces(family); err != nil || !there {
+		return err
+	}
 	kernel, err := t.save(ctx)
 	if err != nil {
 		return err
@@ -250,4 +253,17 @@ func cleanup(ctx context.Context, family corev1.IPFamily) error {
 		return nil
 	}
 	return t.restore(ctx, edit.String())
+}
+
+// mayHaveTraces is false where a look at the mode's chains, without which no rule can lead to them, finds none. That is worth a look of
+// its own: all rules of another mode may take seconds to read.
+func (t tables) mayHaveTraces(family corev1.IPFamily) (bool, error) {
+	if !t.nft {
+		return true, nil
+	}
+	var wanted []netfilter.Chain
+	for _, c := range chains {
+		wanted = append(wanted, netfilter.Chain{Table: c.table, Name: c.name})
+	}
+	return netfilter.HasAny(family, wanted)
 }
