@@ -54,6 +54,10 @@ const replaceAttempts = 10
 func (b *Backend) Replace(_ context.Context, p plan.Plan) error {
 	next := newState(b.layout, len(p))
 	next.fill(p)
+	return b.program(next)
+}
+
+func (b *Backend) program(next *state) error {
 	b.seenValid = false
 	var err error
 	for attempt := 1; ; attempt++ {
@@ -81,8 +85,13 @@ func (b *Backend) replace(next *state) error {
 		return err
 	}
 	change := newBatch(b.layout, tableName, generation)
-	switch intact := found.exists && found.damage == ""; {
-	case intact && next.count() > refillFrom:
+	intact, count := found.exists && found.damage == "", 0
+	if intact {
+		counts := next.counts()
+		intact, count = found.sizes.hold(counts), total(counts)
+	}
+	switch {
+	case intact && count > refillFrom:
 		change.reserve(len(next.services))
 		next.refill(found.chains, change)
 		return b.finishReplace(change, generation)
@@ -104,6 +113,7 @@ func (b *Backend) replace(next *state) error {
 	change.addTable()
 	change.reserve(len(next.services))
 	next.write(change)
+	change.makeRoom()
 	for _, m := range remembered {
 		change.addMemory(m)
 	}
@@ -129,7 +139,11 @@ func (b *Backend) Update(_ context.Context, changed plan.Plan) error {
 	if change.empty() {
 		return nil
 	}
-	if err := commit(b.connection, change); err != nil {
+	err := commit(b.connection, change)
+	if errors.Is(err, unix.ENFILE) { // a set is full: all is written anew, with more room
+		return b.program(b.state)
+	}
+	if err != nil {
 		return fmt.Errorf("program %d changed Services: %w", len(changed), err)
 	}
 	if outdated {

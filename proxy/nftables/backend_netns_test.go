@@ -2,6 +2,7 @@ package nftables
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"net/netip"
 	"os"
@@ -176,6 +177,51 @@ func TestNetnsReplaceLeavesRightTableAlone(t *testing.T) {
 	})
 }
 
+// Where a set becomes too small for a change, there is a larger table after it, and what the kernel remembers of clients is still there.
+func TestNetnsSetsGetLarger(t *testing.T) {
+	inNamespace(t, func() error {
+		made, err := program(nodeOptions, plan.Plan{})
+		if err != nil {
+			return err
+		}
+		sticky := plantest.UniformService(0, 0, 2)
+		for i := range sticky {
+			sticky[i].AffinitySeconds = 3600
+		}
+		if err := made.Update(background, plan.Plan{serviceName(0): sticky}); err != nil {
+			return err
+		}
+		known := newBatch(made.layout, tableName, 0)
+		client := memory{timeout: binary.BigEndian.AppendUint64(nil, 3600_000), expiration: binary.BigEndian.AppendUint64(nil, 3600_000)}
+		client.set, client.data = affinity, endpointData(sticky[0].Cluster[0].AddrPort)
+		address := sticky[0].ClusterIP.As4()
+		copy(client.bytes[:], append([]byte{203, 0, 113, 1}, address[:]...))
+		copy(client.bytes[8:], []byte{protocolTCP, 0, 0, 0, byte(sticky[0].Port >> 8), byte(sticky[0].Port)})
+		known.addMemory(client)
+		if err := commit(made.connection, known); err != nil {
+			return err
+		}
+		many := plan.Plan{}
+		for number := 1; number <= minimalSize; number++ {
+			many[serviceName(number)] = plantest.UniformService(number, 3*number, 3)
+		}
+		if err := made.Update(background, many); err != nil {
+			return err
+		}
+		if found, err := made.compareNow(); found != "" || err != nil {
+			t.Errorf("with many Services: %s %v", found, err)
+		}
+		table, err := made.connection.readTable(made.layout)
+		if want := uint32(3 * minimalSize); table.sizes[endpoints] < want || table.sizes[firewall] != minimalSize {
+			t.Errorf("sizes %v for %d endpoints", table.sizes, want)
+		}
+		if remembered := made.memories(); len(remembered) != 1 || remembered[0].key != client.key {
+			t.Errorf("remembers %v", remembered)
+		}
+		return err
+	})
+}
+
 // A table that takes longer to read than to write is written anew.
 func TestNetnsLargeTakeOver(t *testing.T) {
 	p := plantest.Uniform(refillFrom/8, 5)
@@ -190,7 +236,7 @@ func TestNetnsLargeTakeOver(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		if count := made.state.count(); count <= refillFrom {
+		if count := total(made.state.counts()); count <= refillFrom {
 			t.Errorf("%d elements are too few for this test", count)
 		}
 		found, err := made.compareNow()

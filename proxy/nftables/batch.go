@@ -22,6 +22,9 @@ type batch struct {
 	open     [setCount]elementMessage
 	openKind uint16
 	verdicts map[chain][]byte
+	// added counts the elements that are added. sizeAt is where data says the size of a set of a table that is added.
+	added  [setCount]int
+	sizeAt [setCount]int
 }
 
 const (
@@ -66,19 +69,32 @@ func (b *batch) message(kind uint16, of family, flags uint16, about string, attr
 	b.sequence++
 }
 
-// addTable adds the table with its constant part.
+// addTable adds the table with its constant part. makeRoom has to follow when all elements are added.
 func (b *batch) addTable() {
 	const tableComment, comment = 6, 0
 	b.message(tableMessage(unix.NFT_MSG_NEWTABLE), b.family, unix.NLM_F_CREATE, "add table", text(unix.NFTA_TABLE_NAME, b.table),
 		raw(tableComment, userdata(comment, []byte("Services of kubelite\x00"))))
 	for s := range setCount {
 		attributes := append(s.declaration(b.family), text(unix.NFTA_SET_TABLE, b.table), number(unix.NFTA_SET_ID, uint32(s)+1))
+		if s.isSized() {
+			attributes = append(attributes, room(minimalSize))
+		}
 		b.message(tableMessage(unix.NFT_MSG_NEWSET), b.family, unix.NLM_F_CREATE, "add set "+s.name(), attributes...)
+		b.sizeAt[s] = len(b.data) - 4 // it comes last
 	}
 	for _, c := range b.chains() {
 		attributes := append([]attribute{text(unix.NFTA_CHAIN_TABLE, b.table), text(unix.NFTA_CHAIN_NAME, c.name)}, c.hook.attributes()...)
 		b.message(tableMessage(unix.NFT_MSG_NEWCHAIN), b.family, unix.NLM_F_CREATE, "add chain "+c.name, attributes...)
 		b.addRules(c.name, c.rules)
+	}
+}
+
+// makeRoom gives the sets of the added table the sizes for the added elements.
+func (b *batch) makeRoom() {
+	for s, size := range sizesFor(b.added) {
+		if set(s).isSized() {
+			bigEndian.PutUint32(b.data[b.sizeAt[s]:], size)
+		}
 	}
 }
 

@@ -19,6 +19,7 @@ type elementMessage struct {
 const elementsLimit = 65_000
 
 func (b *batch) addElement(e element) {
+	b.added[e.set]++
 	message := b.openFor(e.set, unix.NFT_MSG_NEWSETELEM)
 	data := b.appendKey(message, e)
 	switch {

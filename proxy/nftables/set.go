@@ -2,6 +2,7 @@ package nftables
 
 import (
 	"encoding/binary"
+	"math/bits"
 
 	"golang.org/x/sys/unix"
 )
@@ -62,6 +63,36 @@ func setNamed(name string) (set, bool) {
 
 // affinitySize is how many clients are remembered. More are served, but not remembered.
 const affinitySize = 1 << 20
+
+// minimalSize is the room of a set that has few elements.
+const minimalSize = 1024
+
+// isSized says whether the set is declared with a size. Such a set is a hash table of fixed length, which takes elements about twice as fast
+// as one that has to grow with them.
+func (s set) isSized() bool { return s != affinity && s != sourceRanges }
+
+// sizes are how many elements each set has room for; 0 for those that are not sized.
+type sizes [setCount]uint32
+
+// sizesFor makes room for more than twice as many elements as there are.
+func sizesFor(counts [setCount]int) (all sizes) {
+	for s := range setCount {
+		if s.isSized() {
+			all[s] = max(minimalSize, uint32(1)<<bits.Len(uint(2*counts[s])))
+		}
+	}
+	return all
+}
+
+// hold says whether there is room for as many elements.
+func (all sizes) hold(counts [setCount]int) bool {
+	for s := range setCount {
+		if s.isSized() && int(all[s]) < max(1, counts[s]) {
+			return false
+		}
+	}
+	return true
+}
 
 // field is a part of a set's key or data. Each takes a multiple of 4 bytes.
 type field uint8
@@ -143,7 +174,7 @@ func (s set) isEndpointMap() bool {
 	return false
 }
 
-// declaration is what a set is made of, as nft's
+// declaration is what a set is made of but for its size, as nft's
 //
 //	map services { type ipv4_addr . inet_proto . inet_service : verdict }
 func (s set) declaration(of family) []attribute {
@@ -168,7 +199,7 @@ func (s set) declaration(of family) []attribute {
 	switch s {
 	case affinity:
 		flags |= unix.NFT_SET_TIMEOUT | unix.NFT_SET_EVAL
-		all = append(all, nested(unix.NFTA_SET_DESC, number(unix.NFTA_SET_DESC_SIZE, affinitySize)))
+		all = append(all, room(affinitySize))
 	case sourceRanges:
 		flags |= unix.NFT_SET_INTERVAL | setConcat
 		all = append(all, nested(unix.NFTA_SET_DESC, concatenation(key, of)))
@@ -180,6 +211,11 @@ func (s set) declaration(of family) []attribute {
 		all = append(all, raw(unix.NFTA_SET_USERDATA, typeof(key, data, of)))
 	}
 	return all
+}
+
+// room is the part of a declaration that says a size.
+func room(size uint32) attribute {
+	return nested(unix.NFTA_SET_DESC, number(unix.NFTA_SET_DESC_SIZE, size))
 }
 
 // From linux/netfilter/nf_tables.h; x/sys has not got them.

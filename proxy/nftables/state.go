@@ -207,11 +207,18 @@ type refiller interface {
 	flushSet(set)
 }
 
-// count is how many elements the table should hold.
-func (s *state) count() int {
-	count := 0
-	s.each(func(element) { count++ })
-	return count
+// counts are how many elements the table should hold in each set.
+func (s *state) counts() (counts [setCount]int) {
+	s.each(func(e element) { counts[e.set]++ })
+	return counts
+}
+
+func total(counts [setCount]int) int {
+	sum := 0
+	for _, count := range counts {
+		sum += count
+	}
+	return sum
 }
 
 // update makes the Services in changed be as they are there, and writes what that changes. It says whether clients may be remembered

@@ -16,6 +16,7 @@ type table struct {
 	damage string
 	// chains are those that are made on demand.
 	chains map[chain]bool
+	sizes  sizes
 }
 
 // readTable reads and compares everything but elements.
@@ -34,7 +35,7 @@ func (c *connection) readTable(l layout) (table, error) {
 	if err != nil || !found.exists || found.damage != "" {
 		return found, wrapRead(err)
 	}
-	if found.damage, err = c.compareSets(l); err != nil || found.damage != "" {
+	if found.damage, err = c.compareSets(l, &found.sizes); err != nil || found.damage != "" {
 		return found, wrapRead(err)
 	}
 	found.damage, err = c.compareChains(l, found.chains)
@@ -48,7 +49,8 @@ func wrapRead(err error) error {
 	return nil
 }
 
-func (c *connection) compareSets(l layout) (damage string, err error) {
+// compareSets compares what sets there are with the layout, and collects their sizes.
+func (c *connection) compareSets(l layout, sizes *sizes) (damage string, err error) {
 	var right [setCount]bool
 	err = c.dump(unix.NFT_MSG_GETSET, l.family, []attribute{text(unix.NFTA_SET_TABLE, tableName)}, func(data []byte) error {
 		if findText(data, unix.NFTA_SET_TABLE) != tableName {
@@ -63,6 +65,9 @@ func (c *connection) compareSets(l layout) (damage string, err error) {
 			damage = fmt.Sprintf("set %s is declared in another way", name)
 		default:
 			right[s] = true
+			if size := find(find(data, unix.NFTA_SET_DESC), unix.NFTA_SET_DESC_SIZE); len(size) == 4 {
+				sizes[s] = bigEndian.Uint32(size)
+			}
 		}
 		return nil
 	})
