@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -36,9 +37,10 @@ func TestWaitForANodeComplainsAgain(t *testing.T) {
 	text := logged(t)
 	synctest.Test(t, func(t *testing.T) {
 		client := fake.NewClientset()
-		trouble := "connection refused"
+		var trouble atomic.Value
+		trouble.Store("connection refused")
 		client.PrependReactor("get", "nodes", func(clienttesting.Action) (bool, runtime.Object, error) {
-			if trouble != "" {
+			if trouble := trouble.Load().(string); trouble != "" {
 				return true, nil, errors.New(trouble)
 			}
 			return true, &corev1.Node{Status: corev1.NodeStatus{Addresses: []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: "192.168.1.2"}}}}, nil
@@ -49,15 +51,17 @@ func TestWaitForANodeComplainsAgain(t *testing.T) {
 			found <- err
 		}()
 		time.Sleep(65 * time.Second) // 0, 10, ..., 60; longer than nodeTimeout
+		synctest.Wait()
 		if count := strings.Count(text.String(), "connection refused"); count != 7 {
 			t.Errorf("%d complaints in 65 s, expected 7:\n%s", count, text)
 		}
-		trouble = "no route to host"
+		trouble.Store("no route to host")
 		time.Sleep(2 * time.Second)
+		synctest.Wait()
 		if count := strings.Count(text.String(), "no route to host"); count != 1 {
 			t.Errorf("another trouble is named %d times, expected once and at once", count)
 		}
-		trouble = ""
+		trouble.Store("")
 		if err := <-found; err != nil {
 			t.Error(err)
 		}
