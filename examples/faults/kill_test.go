@@ -40,10 +40,7 @@ spec:
   template:
     metadata: {labels: {app: kubia}}
     spec:
-      containers:
-      - name: kubia
-        image: luksa/kubia
-        readinessProbe: {httpGet: {port: 8080}, periodSeconds: 1}
+      containers: [{name: kubia, image: luksa/kubia, readinessProbe: {httpGet: {port: 8080}, periodSeconds: 1}}]
 `
 
 // crash is one round of TestKill: which processes are killed at once. "server" is the server, a node's name its agent.

@@ -169,12 +169,12 @@ func TestKillAnywhere(t *testing.T) {
 func apply(ctx context.Context, t *testing.T, room *classroom.Classroom, manifest string) {
 	t.Helper()
 	for {
-		err := room.Apply(ctx, manifest)
-		if err == nil {
+		problem := room.Apply(ctx, manifest)
+		if problem == nil {
 			return
 		}
 		if err := room.Up(ctx, io.Discard); err != nil || !pause(ctx) {
-			t.Fatal(err)
+			t.Fatalf("apply: %v; then up: %v", problem, err)
 		}
 	}
 }
