@@ -4,7 +4,7 @@
 #
 # With tcg, which emulates the processor, all takes twenty to thirty times as long as on it: on two cores shared with other work 40 s until
 # guest.sh begins, the part cluster 7 minutes (the first `up` 115 s, of them 84 s for the images; a change of mode 12 to 26 s), the kernel
-# tests of mode ipvs a quarter of an hour.
+# tests of mode ipvs a quarter of an hour, the exercises 2 minutes a mode.
 #
 # In the environment; what is empty has its default:
 #   KUBELITE_VM_ACCELERATOR  of QEMU: tcg, which is none, or kvm where it works
