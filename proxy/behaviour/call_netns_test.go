@@ -59,10 +59,14 @@ func call(protocol corev1.Protocol, address netip.AddrPort, wait time.Duration) 
 		return answer{}, err
 	}
 	defer unix.Close(socket)
-	if protocol == corev1.ProtocolUDP {
-		if err := bindFresh(socket, address.Addr()); err != nil {
-			return answer{}, err
-		}
+	switch protocol {
+	case corev1.ProtocolUDP:
+		err = bindFresh(socket, address.Addr())
+	case corev1.ProtocolSCTP:
+		err = bindToOne(socket, address)
+	}
+	if err != nil {
+		return answer{}, err
 	}
 	// Closed by a reset, so that thousands of connections leave no port and no tracked connection waiting.
 	if err := unix.SetsockoptLinger(socket, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}); err != nil {
@@ -122,6 +126,24 @@ func bindFresh(socket int, to netip.Addr) error {
 		}
 	}
 	return errors.New("bind UDP client: no port is free")
+}
+
+// bindToOne binds the socket to the address that the kernel would choose to call from. SCTP tells its peer all addresses of a client that is
+// not bound, and nobody translates those: what the peer sends there is answered with a reset.
+func bindToOne(socket int, to netip.AddrPort) error {
+	looking, err := open(corev1.ProtocolUDP, to.Addr())
+	if err != nil {
+		return err
+	}
+	defer unix.Close(looking)
+	if err := unix.Connect(looking, sockaddr(to)); err != nil {
+		return nil // the call itself will hear of it
+	}
+	from, err := unix.Getsockname(looking)
+	if err != nil {
+		return fmt.Errorf("find own address: %w", err)
+	}
+	return unix.Bind(socket, sockaddr(netip.AddrPortFrom(addressOf(from), 0)))
 }
 
 func ask(socket int, protocol corev1.Protocol, address netip.AddrPort, buffer []byte) (int, error) {
