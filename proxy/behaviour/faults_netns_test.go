@@ -24,6 +24,9 @@ type faultLab struct {
 	*api
 	testing.TB
 	all []shape
+	// others says which other Services changeOthers has made, and random which it changes next.
+	others map[int]bool
+	random *rand.Rand
 }
 
 var faultProtocols = []corev1.Protocol{corev1.ProtocolTCP, corev1.ProtocolUDP}
@@ -32,7 +35,7 @@ func newFaultLab(t testing.TB) *faultLab {
 	l := newLab(t)
 	l.serveEverywhere(faultProtocols)
 	l.serveEchoes(pod1a, pod2a)
-	f := &faultLab{lab: l, api: newAPI(t), TB: t, all: steady()}
+	f := &faultLab{lab: l, api: newAPI(t), TB: t, all: steady(), others: map[int]bool{}, random: rand.New(rand.NewPCG(1, 1))}
 	for i, shape := range f.all {
 		service := shape.service(i, faultProtocols, families)
 		echo := corev1.ServicePort{Name: "echo", Protocol: corev1.ProtocolTCP, Port: echoPort}
@@ -75,6 +78,19 @@ func (f *faultLab) hammered() []hammered {
 	return all
 }
 
+// startProxies starts the proxies of both nodes, waits until all steady Services answer, and returns node-1's.
+func (f *faultLab) startProxies(v variant) *proxyProcess {
+	f.TB.Helper()
+	all := []*proxyProcess{f.startProxy(f.api, v, node2), f.startProxy(f.api, v, node1)}
+	for _, p := range all {
+		// Nobody calls before: an attempt that nothing translates stays in the list of connections for two minutes, and whoever calls
+		// from the same port again is not translated, either.
+		p.waitForLog("programmed all Services", len(families))
+	}
+	f.served()
+	return all[1]
+}
+
 // served waits until all steady Services answer.
 func (f *faultLab) served() {
 	f.TB.Helper()
@@ -89,22 +105,21 @@ func (f *faultLab) served() {
 	}
 }
 
-// changeOthers changes other Services at random until the returned function is called.
+// changeOthers changes other Services at random until the returned function is called. It may be called again after that.
 func (f *faultLab) changeOthers() (stop func()) {
-	ctx, cancel := context.WithCancel(context.Background())
+	stopped, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() {
-		random := rand.New(rand.NewPCG(1, 1))
-		all, exists := shapes(), map[int]bool{}
-		for ctx.Err() == nil {
-			i := len(f.all) + random.IntN(60)
+		ctx, all := context.Background(), shapes()
+		for stopped.Err() == nil {
+			i := len(f.all) + f.random.IntN(60)
 			service, slices := named("other-"+all[i].name(), all[i].service(i, faultProtocols, families), all[i].endpointSlices(faultProtocols))
 			change := func() error { return f.create(ctx, service, slices...) }
-			if exists[i] {
+			if f.others[i] {
 				change = func() error { return f.delete(ctx, service, slices) }
 			}
-			exists[i] = !exists[i]
-			if err := change(); err != nil && ctx.Err() == nil {
+			f.others[i] = !f.others[i]
+			if err := change(); err != nil {
 				done <- err
 				return
 			}
@@ -153,9 +168,7 @@ var kills = max(5, 50/slowness)
 func TestNetnsKilledProxyLosesNothing(t *testing.T) {
 	eachKernelMode(t, func(t *testing.T, v variant) {
 		f := newFaultLab(t)
-		f.startProxy(f.api, v, node2)
-		p := f.startProxy(f.api, v, node1)
-		f.served()
+		p := f.startProxies(v)
 		hammer := f.startHammer(f.hammered())
 		stop := f.changeOthers()
 		p.kill()
@@ -217,9 +230,7 @@ func TestNetnsEditedRulesAreMended(t *testing.T) {
 	}
 	eachKernelMode(t, func(t *testing.T, v variant) {
 		f := newFaultLab(t)
-		f.startProxy(f.api, v, node2)
-		p := f.startProxy(f.api, v, node1)
-		f.served()
+		p := f.startProxies(v)
 		for _, edit := range edits[v.mode] {
 			found := strings.Count(p.log.String(), "someone else changed the rules")
 			f.run(node1, v.program(t, edit[0]), edit[1:]...)
@@ -242,9 +253,7 @@ func TestNetnsEditedRulesAreMended(t *testing.T) {
 func TestNetnsAPIServerGone(t *testing.T) {
 	eachKernelMode(t, func(t *testing.T, v variant) {
 		f := newFaultLab(t)
-		f.startProxy(f.api, v, node2)
-		f.startProxy(f.api, v, node1)
-		f.served()
+		f.startProxies(v)
 		hammer := f.startHammer(f.hammered())
 		f.api.stop()
 		made := hammer.made.Load()
@@ -270,21 +279,19 @@ func TestNetnsSwitchedModesLoseNothing(t *testing.T) {
 			last = append(last, v)
 		}
 	}
-	f.startProxy(f.api, order[0], node2)
-	p := f.startProxy(f.api, order[0], node1)
-	f.served()
+	p := f.startProxies(order[0])
 	hammer := f.startHammer(f.hammered())
-	stop := f.changeOthers()
 	round := slices.Concat(order[1:], order[:1])
 	for _, v := range slices.Concat(round, round, last) {
+		stop := f.changeOthers()
 		p.stop()
 		p = f.startProxy(f.api, v, node1)
 		p.waitForLog("programmed all Services", len(families))
 		f.served()
+		stop() // iptables-nft-save begins again whenever a rule changes
 		f.eventually(node1, func() error { return f.onlyTracesOf(v) })
 		t.Logf("switched to %s", v.name)
 	}
-	stop()
 	hammer.stop()
 	t.Logf("%d connections and %d answers on %d open ones, none lost", hammer.made.Load(), hammer.echoes.Load(), len(f.hammered()))
 }
