@@ -1,4 +1,4 @@
-// Package netfilter tells cheaply whether anyone changed a network namespace's rules.
+// Package netfilter asks the kernel about a network namespace's rules without reading them.
 package netfilter
 
 import (

@@ -130,7 +130,7 @@ func (b *Backend) Update(ctx context.Context, changed plan.Plan) error {
 		return b.Replace(ctx, b.state.with(changed)) // all rules for endpoints are written in another way
 	}
 	b.last = counts{}
-	for batch := range slices.Chunk(sortedNames(changed), b.state.bounds.services) {
+	for batch := range slices.Chunk(plan.SortedNames(changed), b.state.bounds.services) {
 		next := make(plan.Plan, len(batch))
 		for _, name := range batch {
 			next[name] = changed[name]

@@ -32,7 +32,7 @@ func replace(kernel *snapshot, services plan.Plan, l layout, b bounds) replaceme
 		r.write(base.chain, base.rules)
 		r.state.rules[base.table] += len(base.rules)
 	}
-	for _, name := range sortedNames(r.state.services) {
+	for _, name := range plan.SortedNames(r.state.services) {
 		rules := r.state.layout.rules(services[name])
 		rules.appendShared(r.state.shared, name)
 		r.state.rules.add(rules, 1)

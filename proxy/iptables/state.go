@@ -3,7 +3,6 @@ package iptables
 import (
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/kubelite/kubelite/proxy/plan"
 	"k8s.io/apimachinery/pkg/types"
@@ -48,7 +47,7 @@ func (s *state) update(next plan.Plan) update {
 	u := update{step: &transaction{}, next: next, shared: map[chain][]sharedRule{}, rules: counts{}}
 	before, after := map[chain][]sharedRule{}, map[chain][]sharedRule{}
 	var stale []chain
-	for _, name := range sortedNames(next) {
+	for _, name := range plan.SortedNames(next) {
 		old, new := s.layout.rules(s.services[name]), s.layout.rules(next[name])
 		stale = append(stale, u.step.change(old.own, new.own)...)
 		old.appendShared(before, name)
@@ -137,7 +136,7 @@ func (s *state) sorted(c chain, next plan.Plan, changed []sharedRule) []sharedRu
 		all[rule.owner] = append(all[rule.owner], rule)
 	}
 	var sorted []sharedRule
-	for _, name := range sortedNames(all) {
+	for _, name := range plan.SortedNames(all) {
 		sorted = append(sorted, all[name]...)
 	}
 	return sorted
@@ -187,13 +186,4 @@ func subtract[R comparable](rules, removed []R) []R {
 		left = append(left, rule)
 	}
 	return left
-}
-
-func sortedNames[V any](services map[types.NamespacedName]V) []types.NamespacedName {
-	return slices.SortedFunc(maps.Keys(services), func(a, b types.NamespacedName) int {
-		if a.Namespace != b.Namespace {
-			return strings.Compare(a.Namespace, b.Namespace)
-		}
-		return strings.Compare(a.Name, b.Name)
-	})
 }

@@ -1,10 +1,11 @@
 package ipvs
 
 import (
-	"cmp"
 	"slices"
 
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/kubelite/kubelite/proxy/plan"
 )
 
 // claims holds which Services want which object of the kernel. Where several want the same, the first by name has it, in
@@ -29,7 +30,7 @@ func (c claims[K, V]) get(key K) (V, bool) {
 func (c claims[K, V]) put(owner types.NamespacedName, key K, value V) {
 	all := c[key]
 	i, found := slices.BinarySearchFunc(all, owner, func(one claim[V], owner types.NamespacedName) int {
-		return compareNames(one.owner, owner)
+		return plan.CompareNames(one.owner, owner)
 	})
 	if found {
 		all[i].value = value
@@ -58,8 +59,4 @@ func (c claims[K, V]) replace(owner types.NamespacedName, former, next map[K]V) 
 	for key, value := range next {
 		c.put(owner, key, value)
 	}
-}
-
-func compareNames(a, b types.NamespacedName) int {
-	return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
 }

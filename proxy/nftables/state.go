@@ -107,13 +107,8 @@ func (s *state) release(d destination, by *service) {
 	}
 }
 
-func compareService(a *service, name types.NamespacedName) int { return compareNames(a.name, name) }
-
-func compareNames(a, b types.NamespacedName) int {
-	if a.Namespace != b.Namespace {
-		return strings.Compare(a.Namespace, b.Namespace)
-	}
-	return strings.Compare(a.Name, b.Name)
+func compareService(a *service, name types.NamespacedName) int {
+	return plan.CompareNames(a.name, name)
 }
 
 // each calls f for every element that the table should hold.

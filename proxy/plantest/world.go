@@ -5,7 +5,6 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -144,7 +143,7 @@ func (w *World) add() map[types.NamespacedName]object {
 func (w *World) apply(objects map[types.NamespacedName]object) map[types.NamespacedName]bool {
 	owners := maps.Clone(w.owners)
 	maps.DeleteFunc(owners, func(_ claim, name types.NamespacedName) bool { _, replaced := objects[name]; return replaced })
-	for _, name := range sortedNames(objects) {
+	for _, name := range plan.SortedNames(objects) {
 		for _, claim := range claimsOf(objects[name].service) {
 			if _, taken := owners[claim]; taken {
 				return nil
@@ -172,7 +171,7 @@ func (w *World) apply(objects map[types.NamespacedName]object) map[types.Namespa
 }
 
 func (w *World) noteFreed(objects map[types.NamespacedName]object, owners map[claim]types.NamespacedName) {
-	for _, name := range sortedNames(objects) {
+	for _, name := range plan.SortedNames(objects) {
 		for _, claim := range claimsOf(w.objects[name].service) {
 			if _, taken := owners[claim]; !taken {
 				w.freed = append(w.freed, claim)
@@ -194,13 +193,7 @@ func (w *World) ports(o object) []plan.Port {
 	})
 }
 
-func (w *World) names() []types.NamespacedName { return sortedNames(w.objects) }
-
-func sortedNames(objects map[types.NamespacedName]object) []types.NamespacedName {
-	return slices.SortedFunc(maps.Keys(objects), func(a, b types.NamespacedName) int {
-		return strings.Compare(a.String(), b.String())
-	})
-}
+func (w *World) names() []types.NamespacedName { return plan.SortedNames(w.objects) }
 
 func pick[T any](w *World, choices ...T) T { return choices[w.random.IntN(len(choices))] }
 

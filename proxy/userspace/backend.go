@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/kubelite/kubelite/internal/netns"
 	"github.com/kubelite/kubelite/proxy/backend"
@@ -85,7 +84,7 @@ func (b *Backend) Replace(ctx context.Context, p plan.Plan) error {
 func (b *Backend) Update(ctx context.Context, changed plan.Plan) error {
 	edit := &transaction{}
 	next := make(map[types.NamespacedName]rules, len(changed))
-	for _, name := range sortedNames(changed) {
+	for _, name := range plan.SortedNames(changed) {
 		rules, err := b.open(changed[name])
 		if err != nil {
 			return err
@@ -160,13 +159,4 @@ func (b *Backend) closeAllBut(p plan.Plan) {
 
 func hasPort(ports []plan.Port, key portKey) bool {
 	return slices.ContainsFunc(ports, func(port plan.Port) bool { return port.Name == key.PortName && port.Protocol == key.Protocol })
-}
-
-func sortedNames[V any](services map[types.NamespacedName]V) []types.NamespacedName {
-	return slices.SortedFunc(maps.Keys(services), func(a, b types.NamespacedName) int {
-		if a.Namespace != b.Namespace {
-			return strings.Compare(a.Namespace, b.Namespace)
-		}
-		return strings.Compare(a.Name, b.Name)
-	})
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/kubelite/kubelite/internal/netfilter"
 	"github.com/kubelite/kubelite/proxy/backend"
+	"github.com/kubelite/kubelite/proxy/plan"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 )
@@ -145,7 +146,7 @@ func replaceAll(kernel kernelRules, services map[types.NamespacedName]rules, opt
 	for _, jump := range jumps(options) {
 		t.line(jump.from, jump.edit+" "+jump.from.name+" "+jump.rule)
 	}
-	for _, name := range sortedNames(services) {
+	for _, name := range plan.SortedNames(services) {
 		t.change(nil, services[name])
 	}
 	return t.String()
