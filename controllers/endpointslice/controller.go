@@ -94,7 +94,8 @@ func (c *Controller) nodeHandler() cache.ResourceEventHandler {
 	}
 }
 
-// sync makes the slices of one Service right. Services without a selector are left to who writes their endpoints.
+// sync makes the slices of one Service right. Services without a selector are left to who writes their endpoints. One that is being
+// deleted is served until it is gone, but gets no more slices: the garbage collector is about to delete those that it has.
 func (c *Controller) sync(ctx context.Context, key string) error {
 	namespace, name, err := cache.SplitMetaNamespaceKey(key)
 	if err != nil {
@@ -108,7 +109,7 @@ func (c *Controller) sync(ctx context.Context, key string) error {
 	if err != nil {
 		return fmt.Errorf("sync EndpointSlices of Service %s: %w", key, err)
 	}
-	if service.Spec.Selector == nil || service.Spec.Type == corev1.ServiceTypeExternalName || service.DeletionTimestamp != nil {
+	if service.Spec.Selector == nil || service.Spec.Type == corev1.ServiceTypeExternalName {
 		return nil
 	}
 	pods, err := c.index.PodsOf(service)
@@ -125,6 +126,9 @@ func (c *Controller) sync(ctx context.Context, key string) error {
 	}
 	trigger := c.triggers.Observe(service, pods)
 	changes := slicing.Plan(ownerOf(service), membersOf(service, pods, nodes), existing)
+	if service.DeletionTimestamp != nil {
+		changes.Create = nil
+	}
 	return c.slices.Apply(ctx, changes, trigger)
 }
 
