@@ -80,6 +80,25 @@ func TestEndpointsByTrafficPolicy(t *testing.T) {
 	}
 }
 
+// Conditions that a slice made by hand leaves out: ready and serving are true then, terminating is not.
+func TestConditionsLeftOut(t *testing.T) {
+	for _, test := range []struct{ conditions, cluster, draining string }{
+		{"{}", "10.0.0.1", ""},
+		{"{ready: true}", "10.0.0.1", ""},
+		{"{terminating: true}", "10.0.0.1", ""},
+		{"{ready: false}", "", "10.0.0.1"},
+		{"{ready: false, terminating: true}", "10.0.0.1", ""},
+		{"{ready: false, serving: false}", "", ""},
+	} {
+		service := parse[corev1.Service](t, "spec: {clusterIP: 10.96.0.1, ports: [{port: 80}]}")
+		slice := parse[discoveryv1.EndpointSlice](t, fmt.Sprintf("{addressType: IPv4, ports: [{port: 8080}], endpoints: [{addresses: [10.0.0.1], conditions: %s}]}", test.conditions))
+		port := Service(service, []*discoveryv1.EndpointSlice{slice}, Node{})[0]
+		if cluster, draining := texts(port.Cluster), texts(port.Draining); cluster != test.cluster || draining != test.draining {
+			t.Errorf("%s: Cluster %q, Draining %q; expected %q and %q", test.conditions, cluster, draining, test.cluster, test.draining)
+		}
+	}
+}
+
 func TestServicesWithoutRules(t *testing.T) {
 	for _, text := range []string{
 		"spec: {clusterIP: None, ports: [{port: 80}]}",

@@ -110,12 +110,13 @@ func readEndpoint(endpoint *discoveryv1.Endpoint) (sliceEndpoint, bool) {
 	return read, true
 }
 
+// readState reads conditions as the API says: left out, an endpoint is ready, serves and does not terminate.
 func readState(conditions discoveryv1.EndpointConditions) state {
 	var s state
 	if conditions.Ready == nil || *conditions.Ready {
 		s |= ready
 	}
-	if conditions.Serving == nil && s.is(ready) || conditions.Serving != nil && *conditions.Serving {
+	if conditions.Serving == nil || *conditions.Serving {
 		s |= serving
 	}
 	if conditions.Terminating != nil && *conditions.Terminating {
