@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -98,6 +100,13 @@ func (s *Services) Retry() {
 			slog.Info("serving the health check of a Service, whose port is free now", "service", name, "port", server.service.Port)
 		}
 	}
+}
+
+// Names are those of the Services that have a health check, in no order.
+func (s *Services) Names() []types.NamespacedName {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	return slices.Collect(maps.Keys(s.servers))
 }
 
 // Close ends all health checks.
