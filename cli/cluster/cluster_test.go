@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/kubelite/kubelite/cli/lab"
+	"github.com/kubelite/kubelite/proxy"
+	"github.com/kubelite/kubelite/proxy/ipvs"
 )
 
 func testConfig(name string) Config {
@@ -79,6 +81,36 @@ func TestRefuseChanges(t *testing.T) {
 				t.Errorf("it says %v, want %q and %s", err, test.want, remedy)
 			}
 		})
+	}
+}
+
+// A running cluster keeps what it has where the kernel cannot do what it is to become.
+func TestChangeChecksKernel(t *testing.T) {
+	for _, test := range []struct {
+		asked     string
+		mode      proxy.Mode
+		scheduler string
+	}{
+		{"proxy-mode", proxy.NFTables, "rr"},
+		{"proxy-mode", proxy.IPVS, "rr"},
+		{"ipvs-scheduler", proxy.IPVS, "lc"},
+		{"", proxy.IPVS, "rr"}, // as after a boot of another kernel
+	} {
+		c := &Cluster{testConfig("test")}
+		wanted := testConfig("test")
+		if test.asked == "proxy-mode" {
+			wanted.ProxyMode = test.mode
+		} else {
+			c.ProxyMode, wanted.IPVSScheduler = test.mode, test.scheduler
+		}
+		var want error
+		if test.mode == proxy.IPVS {
+			want = ipvs.Check(test.scheduler)
+		}
+		changed, err := c.change(wanted, func(flag string) bool { return flag == test.asked })
+		if (err == nil) != (want == nil) || changed != (test.asked != "") {
+			t.Errorf("%+v: changed %t, %v, want %v", test, changed, err, want)
+		}
 	}
 }
 

@@ -42,10 +42,8 @@ func Up(ctx context.Context, options UpOptions) (*Cluster, error) {
 	if err := options.Config.Validate(); err != nil {
 		return nil, err
 	}
-	if options.Config.ProxyMode == proxy.IPVS {
-		if err := ipvs.Check(options.Config.IPVSScheduler); err != nil {
-			return nil, fmt.Errorf("--proxy-mode %s: %w", proxy.IPVS, err)
-		}
+	if err := options.Config.checkKernel(); err != nil {
+		return nil, err
 	}
 	unlock, err := lock(options.Config.Network.Cluster)
 	if err != nil {
@@ -69,6 +67,9 @@ func Up(ctx context.Context, options UpOptions) (*Cluster, error) {
 		return c, ErrRunning
 	}
 	step("checked this machine", started)
+	if options.Asked("ipvs-scheduler") && c.ProxyMode != proxy.IPVS {
+		options.Step(fmt.Sprintf("kept --ipvs-scheduler %s for mode ipvs: the mode is %s", c.IPVSScheduler, c.ProxyMode), 0)
+	}
 
 	var atHand imagesAtHand
 	group := new(errgroup.Group)
@@ -128,15 +129,27 @@ func settle(options UpOptions) (*Cluster, error) {
 		}
 		return create(wanted)
 	}
-	if changed := have.change(wanted, options.Asked); changed {
-		if err := have.Validate(); err != nil {
-			return nil, err
-		}
+	changed, err := have.change(wanted, options.Asked)
+	if err != nil {
+		return nil, err
+	}
+	if changed {
 		if err := have.save(); err != nil {
 			return nil, err
 		}
 	}
 	return have, nil
+}
+
+// checkKernel returns an error if this kernel cannot do what the proxy mode needs.
+func (c Config) checkKernel() error {
+	if c.ProxyMode != proxy.IPVS {
+		return nil
+	}
+	if err := ipvs.Check(c.IPVSScheduler); err != nil {
+		return fmt.Errorf("--proxy-mode %s --ipvs-scheduler %s: %w", c.ProxyMode, c.IPVSScheduler, err)
+	}
+	return nil
 }
 
 // create saves a cluster's settings, with a port for its API server if none was asked for. Clusters that are created at the same
@@ -173,8 +186,8 @@ func portsOfOthers(name string) (map[int]bool, error) {
 	return ports, nil
 }
 
-// change takes over the settings that an existing cluster may change, of those asked for.
-func (c *Cluster) change(wanted Config, asked func(string) bool) (changed bool) {
+// change takes over the settings that an existing cluster may change, of those asked for. An error if it cannot run with what it has then.
+func (c *Cluster) change(wanted Config, asked func(string) bool) (changed bool, err error) {
 	before := c.Config
 	if asked("proxy-mode") {
 		c.ProxyMode = wanted.ProxyMode
@@ -185,7 +198,10 @@ func (c *Cluster) change(wanted Config, asked func(string) bool) (changed bool) 
 	if asked("load-balancer") {
 		c.LoadBalancer = wanted.LoadBalancer
 	}
-	return c.Config != before
+	if err := c.Validate(); err != nil {
+		return false, err
+	}
+	return c.Config != before, c.checkKernel()
 }
 
 // endOutdated ends the processes that were started with other arguments than the cluster's settings ask for now. Pods and rules
