@@ -111,8 +111,9 @@ func proxyConfig(s v1alpha1.KubeProxyConfiguration) (proxy.Config, error) {
 			TCPBeLiberal:   s.Conntrack.TCPBeLiberal,
 		},
 	}
+	checkFlag := "--iptables-sync-period" // of all modes but one
 	if config.Mode == proxy.IPVS {
-		config.CheckInterval = s.IPVS.SyncPeriod.Duration
+		checkFlag, config.CheckInterval = "--ipvs-sync-period", s.IPVS.SyncPeriod.Duration
 	}
 	var err error
 	switch {
@@ -124,8 +125,18 @@ func proxyConfig(s v1alpha1.KubeProxyConfiguration) (proxy.Config, error) {
 		return config, fmt.Errorf("--ipvs-scheduler (ipvs.scheduler): there is no %q: choose one of %v", s.IPVS.Scheduler, ipvs.Schedulers())
 	case config.Conntrack.MaxPerCore < 0:
 		return config, fmt.Errorf("--conntrack-max-per-core (conntrack.maxPerCore): %d is less than nothing", config.Conntrack.MaxPerCore)
+	case config.Conntrack.Min < 0:
+		return config, fmt.Errorf("--conntrack-min (conntrack.min): %d is less than nothing", config.Conntrack.Min)
+	case config.Conntrack.TCPEstablished < 0:
+		return config, fmt.Errorf("--conntrack-tcp-timeout-established (conntrack.tcpEstablishedTimeout): %v is less than nothing", config.Conntrack.TCPEstablished)
+	case config.Conntrack.TCPCloseWait < 0:
+		return config, fmt.Errorf("--conntrack-tcp-timeout-close-wait (conntrack.tcpCloseWaitTimeout): %v is less than nothing", config.Conntrack.TCPCloseWait)
+	case config.Conntrack.UDP < 0:
+		return config, fmt.Errorf("--conntrack-udp-timeout (conntrack.udpTimeout): %v is less than nothing", config.Conntrack.UDP)
+	case config.Conntrack.UDPStream < 0:
+		return config, fmt.Errorf("--conntrack-udp-timeout-stream (conntrack.udpStreamTimeout): %v is less than nothing", config.Conntrack.UDPStream)
 	case config.CheckInterval < 0:
-		return config, fmt.Errorf("--%s-sync-period (syncPeriod): %v is less than nothing", config.Mode, config.CheckInterval)
+		return config, fmt.Errorf("%s (syncPeriod): %v is less than nothing", checkFlag, config.CheckInterval)
 	case s.DetectLocalMode != "" && s.DetectLocalMode != "ClusterCIDR":
 		return config, fmt.Errorf("--detect-local-mode (detectLocalMode): %q is not served: leave it out and give --cluster-cidr", s.DetectLocalMode)
 	}
