@@ -16,8 +16,8 @@ import (
 // stopGrace is how long what is being written when the proxy is told to stop may still take.
 const stopGrace = 10 * time.Second
 
-// portRetryInterval is the pause between attempts to listen on health-check node ports that are taken.
-const portRetryInterval = 5 * time.Second
+// retryInterval is the pause between attempts to listen on health-check node ports that are taken, and to remove what another mode left.
+const retryInterval = 5 * time.Second
 
 // programmer brings the API's objects into the kernel. Its methods run on one goroutine, in the node's network namespace.
 type programmer struct {
@@ -26,6 +26,8 @@ type programmer struct {
 	metrics  *metrics.Metrics
 	// cleanups remove what other modes left, by mode; each runs until it succeeds once.
 	cleanups map[Mode]func(context.Context) error
+	// complaints are why they did not succeed the last time, by mode.
+	complaints map[Mode]string
 	// programmed is called once, when everything is programmed and other modes are cleaned up.
 	programmed func()
 	once       sync.Once
@@ -39,9 +41,9 @@ func (p *programmer) run(ctx context.Context, checkInterval time.Duration) error
 	if err := p.begin(writing); err != nil && ctx.Err() == nil {
 		return err
 	}
-	check, ports := time.NewTimer(checkInterval), time.NewTicker(portRetryInterval)
+	check, again := time.NewTimer(checkInterval), time.NewTimer(retryInterval)
 	defer check.Stop()
-	defer ports.Stop()
+	defer again.Stop()
 	for {
 		retry := p.retryAfter()
 		select {
@@ -53,14 +55,20 @@ func (p *programmer) run(ctx context.Context, checkInterval time.Duration) error
 			p.mend(writing)
 		case <-check.C:
 			took := p.check(writing)
-			check.Reset(max(checkInterval, 20*took)) // never more than a twentieth of the time
-		case <-ports.C:
+			check.Reset(pause(checkInterval, took))
+		case <-again.C:
+			started := time.Now()
 			for _, family := range p.families {
 				family.checks.Retry()
 			}
+			p.cleanUp(writing)
+			again.Reset(pause(retryInterval, time.Since(started)))
 		}
 	}
 }
+
+// pause is that before something is done again which took so long, so that no more than a twentieth of the time goes into it.
+func pause(least, took time.Duration) time.Duration { return max(least, 20*took) }
 
 // begin programs everything for the first time. Families after the first one may do without: they are tried again.
 func (p *programmer) begin(ctx context.Context) error {
@@ -183,7 +191,10 @@ func (p *programmer) cleanUp(ctx context.Context) {
 	}
 	for mode, cleanup := range p.cleanups {
 		if err := cleanup(ctx); err != nil {
-			slog.Error("remove what another proxy mode left; trying again when all is programmed again", "mode", mode, "error", err)
+			if err.Error() != p.complaints[mode] { // once, not every time
+				slog.Error("remove what another proxy mode left; trying again", "mode", mode, "error", err, "every", retryInterval)
+			}
+			p.complaints[mode] = err.Error()
 			continue
 		}
 		delete(p.cleanups, mode)
@@ -200,7 +211,7 @@ func (p *programmer) plans(names []types.NamespacedName) plan.Plan {
 	return planned
 }
 
-// allNames are those of all Services that are there or in the kernel.
+// allNames are those of all Services that are there, are in the kernel or have a health check.
 func (p *programmer) allNames() []types.NamespacedName {
 	all := map[types.NamespacedName]struct{}{}
 	for _, name := range p.objects.names() {
@@ -208,6 +219,9 @@ func (p *programmer) allNames() []types.NamespacedName {
 	}
 	for _, family := range p.families {
 		for name := range family.current {
+			all[name] = struct{}{}
+		}
+		for _, name := range family.checks.Names() {
 			all[name] = struct{}{}
 		}
 	}

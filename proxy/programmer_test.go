@@ -108,6 +108,7 @@ func newRig(t testing.TB) *rig {
 			r.cleaned = append(r.cleaned, "nftables")
 			return nil
 		}},
+		complaints: map[Mode]string{},
 		programmed: func() { r.cleaned = append(r.cleaned, "programmed") },
 	}
 	for of, k := range map[corev1.IPFamily]*kernel{corev1.IPv4Protocol: r.four, corev1.IPv6Protocol: r.six} {
@@ -288,6 +289,51 @@ func TestHealthCheckPortMoves(t *testing.T) {
 		r.update(context.Background())
 		owner, other = other, owner
 	}
+}
+
+// A Service that came and went while nothing could be programmed leaves no health check.
+func TestHealthCheckOfWhatNeverWasProgrammedEnds(t *testing.T) {
+	r, ctx := newRig(t), context.Background()
+	checks := r.families[0].checks
+	defer checks.Close()
+	checks.Network, checks.ProxyHealthy = "tcp4", func() bool { return true }
+	checks.Addresses = func() ([]netip.Addr, error) { return nil, nil }
+	if err := r.begin(ctx); err != nil {
+		t.Fatal(err)
+	}
+	r.four.failures = []string{"no memory"}
+	r.service("lb", "{type: LoadBalancer, externalTrafficPolicy: Local, healthCheckNodePort: 32000, clusterIP: 10.96.0.1, ports: [{port: 80}]}")
+	r.update(ctx)
+	if names := checks.Names(); len(names) != 1 {
+		t.Errorf("health checks of %v", names)
+	}
+	r.objects.replaceServices(nil) // the API server was away
+	r.update(ctx)
+	if names := checks.Names(); len(names) != 0 {
+		t.Errorf("health checks of %v, which are gone", names)
+	}
+}
+
+// What another mode left is tried to be removed until it is, however little else happens.
+func TestCleanupIsTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		tries := 0
+		r.cleanups = map[Mode]func(context.Context) error{NFTables: func(context.Context) error {
+			if tries++; tries < 3 {
+				return errors.New("another program holds the lock")
+			}
+			return nil
+		}}
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		if err := r.run(ctx, time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		if tries != 3 {
+			t.Errorf("%d tries", tries)
+		}
+	})
 }
 
 func TestFirstFailureEndsTheProxy(t *testing.T) {

@@ -95,7 +95,10 @@ func (p *proxy) program(ctx context.Context) error {
 	if err := p.config.Conntrack.Set(); err != nil {
 		slog.Warn("some limits of connection tracking stay as they are", "error", err)
 	}
-	programmer := &programmer{objects: p.objects, metrics: p.metrics, cleanups: map[Mode]func(context.Context) error{}}
+	programmer := &programmer{
+		objects: p.objects, metrics: p.metrics,
+		cleanups: map[Mode]func(context.Context) error{}, complaints: map[Mode]string{},
+	}
 	for i, family := range p.families {
 		one, err := p.startFamily(ctx, family)
 		if err != nil && i == 0 {
