@@ -7,7 +7,6 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/kubelite/kubelite/internal/netns"
 	"github.com/kubelite/kubelite/proxy/backend"
 	"github.com/kubelite/kubelite/proxy/plan"
 	corev1 "k8s.io/api/core/v1"
@@ -50,7 +49,7 @@ func New(ctx context.Context, netNS string, options backend.Options) (*Backend, 
 		ctx:     ctx,
 		options: options,
 		tables:  tables,
-		dial:    netns.Dialer(netNS),
+		dial:    newDialer(netNS, options.MasqueradeMark()),
 		sockets: map[portKey]*servicePort{},
 		written: map[types.NamespacedName]rules{},
 		refused: map[portKey]bool{},

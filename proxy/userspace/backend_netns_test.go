@@ -112,7 +112,7 @@ func (l *lab) difference() (found string) {
 	return found
 }
 
-// serve answers TCP and UDP on port 8080 of the Pod: with its name and the address it sees, and then with what it hears.
+// serve answers TCP and UDP on port 8080 of the Pod or the node: with its name and the address it sees, and then with what it hears.
 func (l *lab) serve(path, name string) {
 	l.Helper()
 	listener, err := netns.Listen(path, "tcp4", ":8080")
@@ -148,7 +148,7 @@ func (l *lab) serve(path, name string) {
 			packets.WriteTo([]byte(greeting(client)), client)
 		}
 	}()
-	l.untilReached(map[string]netip.Addr{l.podA: podA, l.podB: podB}[path])
+	l.untilReached(map[string]netip.Addr{l.node: options().NodeIPs[0], l.podA: podA, l.podB: podB}[path])
 }
 
 // untilReached waits until the node reaches the Pod: a new link drops packets for up to a second.
@@ -372,6 +372,30 @@ func TestNetnsPoliciesAndFirewall(t *testing.T) {
 				t.Errorf("from %s, to a proxy port: %v, expected a refusal", filepath.Base(from), err)
 			}
 		}
+	}
+}
+
+// A Pod on the node's own network may listen where its Service is reached.
+func TestNetnsEndpointAtServiceAddress(t *testing.T) {
+	l := newLab(t)
+	l.serve(l.node, "host")
+	tcp := web(netip.MustParseAddr("192.168.1.2"))
+	tcp.Port, tcp.NodePort = 8080, 8080
+	tcp.LoadBalancerIPs, tcp.SourceRanges = slices.Clone(options().NodeIPs), []netip.Prefix{netip.MustParsePrefix("192.168.1.0/24")}
+	udp := tcp
+	udp.Name.Port, udp.Protocol = "datagrams", corev1.ProtocolUDP
+	l.replace(tcp, udp)
+	for _, network := range []string{"tcp4", "udp4"} {
+		for _, from := range []string{l.client, l.node} {
+			for _, address := range []string{"192.168.1.2:8080", "10.96.1.1:8080"} {
+				if _, greeting, err := l.dial(from, network, address); err != nil || greeting != "host 192.168.1.2" {
+					t.Errorf("%s %s from %s: %q, %v", network, address, filepath.Base(from), greeting, err)
+				}
+			}
+		}
+	}
+	if found := l.difference(); found != "" {
+		t.Error(found)
 	}
 }
 

@@ -15,25 +15,28 @@ type jump struct {
 	rule string
 }
 
-// jumps are kube-proxy's: portals first, node ports last, since a load balancer's address may be the node's own.
+// jumps are kube-proxy's: portals first, node ports last, since a load balancer's address may be the node's own. Those that the
+// proxy's own packets would come to leave these alone.
 func jumps(options backend.Options) []jump {
 	prerouting, output := chain{tableNAT, "PREROUTING"}, chain{tableNAT, "OUTPUT"}
 	const (
 		portals = `-m comment --comment "handle ClusterIPs; NOTE: this must be before the NodePort rules" -j `
 		ports   = `-m addrtype --dst-type LOCAL -m comment --comment "handle service NodePorts; NOTE: this must be the last rule in the chain" -j `
-		refuse  = `-m conntrack --ctstate NEW -m comment --comment "services without endpoints and load balancer firewall" -j KUBE-PORTALS-FILTER`
+		fresh   = `-m conntrack --ctstate NEW `
+		refuse  = `-m comment --comment "services without endpoints and load balancer firewall" -j KUBE-PORTALS-FILTER`
 	)
+	others := others(options)
 	all := []jump{
 		{"-I", prerouting, portals + portalsContainer.name},
-		{"-I", output, portals + portalsHost.name},
+		{"-I", output, others + portals + portalsHost.name},
 		{"-I", chain{tableFilter, "INPUT"}, `-m comment --comment "Ensure that non-local NodePort traffic can flow" -j ` + nodePortsAccept.name},
-		{"-I", chain{tableFilter, "INPUT"}, refuse},
-		{"-I", chain{tableFilter, "FORWARD"}, refuse},
-		{"-I", chain{tableFilter, "OUTPUT"}, refuse},
+		{"-I", chain{tableFilter, "INPUT"}, fresh + others + refuse},
+		{"-I", chain{tableFilter, "FORWARD"}, fresh + refuse},
+		{"-I", chain{tableFilter, "OUTPUT"}, fresh + others + refuse},
 	}
 	for _, network := range nodePortNetworks(options) {
 		all = append(all, jump{"-A", prerouting, network + ports + nodePortsContainer.name})
-		all = append(all, jump{"-A", output, network + ports + nodePortsHost.name})
+		all = append(all, jump{"-A", output, network + others + ports + nodePortsHost.name})
 	}
 	return all
 }

@@ -2,16 +2,12 @@ package userspace
 
 import (
 	"context"
-	"net"
 	"net/netip"
 	"strings"
 
 	"github.com/kubelite/kubelite/proxy/plan"
 	corev1 "k8s.io/api/core/v1"
 )
-
-// dialer connects from within the network namespace of the backend.
-type dialer func(ctx context.Context, network, address string) (net.Conn, error)
 
 // socket takes what clients send to one proxy port to the endpoints that a balancer chooses.
 type socket interface {
