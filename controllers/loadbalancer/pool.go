@@ -75,14 +75,18 @@ func wantsAddress(service *corev1.Service) bool {
 
 // requestedAddress is what a Service asks for, invalid if it does not ask. Of several addresses the first counts.
 func requestedAddress(service *corev1.Service) (netip.Addr, error) {
-	for _, text := range []string{service.Annotations[Annotation], service.Annotations[annotationMetalLB], service.Spec.LoadBalancerIP} {
-		text, _, _ = strings.Cut(text, ",")
+	for _, asked := range []struct{ by, text string }{
+		{"annotation " + Annotation, service.Annotations[Annotation]},
+		{"annotation " + annotationMetalLB, service.Annotations[annotationMetalLB]},
+		{"spec.loadBalancerIP", service.Spec.LoadBalancerIP},
+	} {
+		text, _, _ := strings.Cut(asked.text, ",")
 		if text = strings.TrimSpace(text); text == "" {
 			continue
 		}
 		address, err := netip.ParseAddr(text)
 		if err != nil {
-			return netip.Addr{}, fmt.Errorf("parse the requested load balancer address: %w", err)
+			return netip.Addr{}, fmt.Errorf("%s: %q is no address, as 192.168.1.200", asked.by, text)
 		}
 		return address, nil
 	}

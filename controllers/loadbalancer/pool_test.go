@@ -100,3 +100,17 @@ func TestPoolAddressesMove(t *testing.T) {
 	}
 	assign("fourth", "192.168.1.200", false)
 }
+
+// Who asks for what is no address hears where he did.
+func TestRequestsNoAddress(t *testing.T) {
+	for by, change := range map[string]func(*corev1.Service){
+		"annotation kubelite.io/load-balancer-ip": func(s *corev1.Service) { s.Annotations = map[string]string{Annotation: "web"} },
+		"annotation metallb.io/loadBalancerIPs":   func(s *corev1.Service) { s.Annotations = map[string]string{annotationMetalLB: " web, 192.168.1.201"} },
+		"spec.loadBalancerIP":                     func(s *corev1.Service) { s.Spec.LoadBalancerIP = "web" },
+	} {
+		_, err := requestedAddress(service("asking", change))
+		if want := by + `: "web" is no address, as 192.168.1.200`; err == nil || err.Error() != want {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
+}
