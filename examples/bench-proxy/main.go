@@ -21,6 +21,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/kubelite/kubelite/proxy/ipvs"
 )
 
 // options are the command line.
@@ -150,9 +152,11 @@ func (b *bench) measureAll(ctx context.Context, out io.Writer) (err error) {
 			if !wanted(v, services) {
 				continue
 			}
-			if v.mode == "ipvs" && !hasIPVS() {
-				fmt.Fprintln(os.Stderr, "ipvs: this kernel has no ip_vs")
-				continue
+			if v.mode == "ipvs" {
+				if err := ipvs.Check(""); err != nil {
+					fmt.Fprintln(os.Stderr, "ipvs is left out:", err)
+					continue
+				}
 			}
 			started := time.Now()
 			result, err := b.measureVariant(ctx, v, services)
@@ -169,10 +173,4 @@ func (b *bench) measureAll(ctx context.Context, out io.Writer) (err error) {
 func wanted(v variant, services int) bool {
 	limit, limited := largest[v.name]
 	return !limited || services <= limit
-}
-
-// hasIPVS says whether the kernel has IPVS, built in or loaded.
-func hasIPVS() bool {
-	_, err := os.Stat("/proc/net/ip_vs")
-	return err == nil
 }

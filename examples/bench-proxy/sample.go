@@ -13,7 +13,8 @@ func (s *sample) add(d time.Duration) { *s = append(*s, d) }
 
 func (s *sample) since(started time.Time) { s.add(time.Since(started)) }
 
-// quantile is the smallest value that at least the part q of all values, 0 to 1, does not exceed; 0 of none.
+// quantile is the smallest value that more than the part q of all values, 0 to 1, does not exceed, or the largest; 0 of none. So the
+// 0.99 quantile of a hundred is the largest.
 func (s sample) quantile(q float64) time.Duration {
 	if len(s) == 0 {
 		return 0
