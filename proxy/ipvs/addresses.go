@@ -86,6 +86,24 @@ func (k *linuxKernel) gateways() ([]netip.Addr, error) {
 	return sortedUnique(gateways), nil
 }
 
+func (k *linuxKernel) broadcasts() ([]netip.Addr, error) {
+	filter := &netlink.Route{Table: unix.RT_TABLE_LOCAL, Type: unix.RTN_BROADCAST}
+	routes, err := k.netlink.RouteListFiltered(k.family, filter, netlink.RT_FILTER_TABLE|netlink.RT_FILTER_TYPE)
+	if err != nil {
+		return nil, fmt.Errorf("list broadcast addresses: %w", err)
+	}
+	var broadcasts []netip.Addr
+	for _, route := range routes {
+		if route.Dst == nil {
+			continue
+		}
+		if address, ok := fromIP(route.Dst.IP); ok {
+			broadcasts = append(broadcasts, address)
+		}
+	}
+	return sortedUnique(broadcasts), nil
+}
+
 func (k *linuxKernel) addAddress(address netip.Addr) error {
 	return k.changeAddress("add", address, k.netlink.AddrAdd)
 }

@@ -92,6 +92,9 @@ func (b *Backend) Replace(ctx context.Context, p plan.Plan) error {
 	if err != nil {
 		return err
 	}
+	if node.broadcasts, err = b.kernel.broadcasts(); err != nil {
+		return err
+	}
 	b.facts.node = node
 	b.state, b.retiring = newState(), map[server]bool{}
 	b.state.update(p, b.facts)

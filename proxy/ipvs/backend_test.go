@@ -187,6 +187,32 @@ func TestEndpointOfUDPKeepsNothingUnlessItDrains(t *testing.T) {
 	}
 }
 
+// What the kernel refuses of one Service is no harm to the others.
+func TestRefusedByKernel(t *testing.T) {
+	kernel := newFake(testOptions)
+	kernel.node.broadcasts = addresses("10.244.0.255")
+	b := newBackend(testOptions, DefaultScheduler, kernel)
+	p := web(asIs, "10.244.0.2:8080", "10.244.0.255:8080", "239.1.1.1:8080", "255.255.255.255:8080")
+	if err := b.Replace(t.Context(), p); err != nil {
+		t.Fatal(err)
+	}
+	s := server{corev1.ProtocolTCP, netip.MustParseAddrPort("10.96.0.10:80")}
+	if to := sortedDestinations(kernel.backends[s]); len(to) != 1 || to[0].String() != "10.244.0.2:8080" {
+		t.Errorf("destinations %v", to)
+	}
+	if found, err := b.Difference(t.Context()); found != "" || err != nil {
+		t.Errorf("difference %q, %v", found, err)
+	}
+	multicast := func(port *plan.Port) {
+		port.ClusterIP, port.ExternalIPs = netip.MustParseAddr("fd00:60::a"), addresses("ff05::1")
+	}
+	six := testOptions
+	six.Family = corev1.IPv6Protocol
+	if err := newBackend(six, DefaultScheduler, newFake(six)).Replace(t.Context(), web(multicast, "[fd00:f4::2]:8080")); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestDifference(t *testing.T) {
 	s := server{corev1.ProtocolTCP, netip.MustParseAddrPort("10.96.0.10:80")}
 	to := netip.MustParseAddrPort("10.244.0.2:8080")

@@ -42,6 +42,7 @@ func newFake(options backend.Options) *fakeKernel {
 var (
 	errExists  = errors.New("exists")
 	errMissing = errors.New("does not exist")
+	errInvalid = errors.New("invalid argument")
 	errKilled  = errors.New("killed")
 )
 
@@ -97,6 +98,9 @@ func (f *fakeKernel) deleteServer(s server) error {
 }
 
 func (f *fakeKernel) addDestination(s server, to netip.AddrPort) error {
+	if to.Addr().IsMulticast() || slices.Contains(f.node.broadcasts, to.Addr()) {
+		return fmt.Errorf("add destination %s to %s: %w", to, s, errInvalid)
+	}
 	_, exists := f.backends[s][to]
 	err := f.write(exists, errExists, "add destination %s to %s", to, s)
 	if err == nil {
@@ -129,7 +133,12 @@ func (f *fakeKernel) addresses() (map[netip.Addr]bool, node, error) {
 	return maps.Clone(f.held), f.node, nil
 }
 
+func (f *fakeKernel) broadcasts() ([]netip.Addr, error) { return f.node.broadcasts, nil }
+
 func (f *fakeKernel) addAddress(address netip.Addr) error {
+	if address.Is6() && address.IsMulticast() {
+		return fmt.Errorf("add address %s: %w", address, errInvalid)
+	}
 	err := f.write(f.held[address] || !f.link, errExists, "add address %s", address)
 	if err == nil {
 		f.held[address] = true

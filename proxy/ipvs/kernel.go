@@ -3,6 +3,7 @@ package ipvs
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
@@ -36,6 +37,17 @@ type node struct {
 	addresses []netip.Addr
 	// gateways are the next hops of the node's routes: other machines; sorted.
 	gateways []netip.Addr
+	// broadcasts are the broadcast addresses of the node's networks, sorted; read by Replace only.
+	broadcasts []netip.Addr
+}
+
+var everyone = netip.MustParseAddr("255.255.255.255")
+
+// refuses says whether IPVS would not take the address as a destination: one that many hosts have. An endpoint that somebody wrote
+// by hand may have one.
+func (n node) refuses(address netip.Addr) bool {
+	_, broadcast := slices.BinarySearchFunc(n.broadcasts, address, netip.Addr.Compare)
+	return broadcast || address.IsMulticast() || address == everyone
 }
 
 // kernel is everything that a Backend reads and writes, for one address family and one network namespace. An error of one
@@ -55,6 +67,8 @@ type kernel interface {
 	makeLink() error
 	// addresses reads what kube-ipvs0 holds, and node what else the node has.
 	addresses() (map[netip.Addr]bool, node, error)
+	// broadcasts are node.broadcasts.
+	broadcasts() ([]netip.Addr, error)
 	addAddress(netip.Addr) error
 	deleteAddress(netip.Addr) error
 

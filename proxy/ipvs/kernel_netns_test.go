@@ -173,6 +173,13 @@ func TestNetnsAddresses(t *testing.T) {
 				!slices.Equal(node.gateways, [][]netip.Addr{addresses("192.168.1.1", "192.168.1.3"), addresses("fd00:c0::1")}[i]) {
 				t.Errorf("the node has %+v", node)
 			}
+			broadcasts, err := k.broadcasts()
+			if err != nil {
+				return err
+			}
+			if !slices.Equal(broadcasts, [][]netip.Addr{addresses("127.255.255.255", "192.168.1.255"), nil}[i]) {
+				t.Errorf("the networks' broadcast addresses are %v", broadcasts)
+			}
 			// The link is down, and still the address is the node's own.
 			route, err := run("ip route get " + service.String())
 			if err != nil {

@@ -74,6 +74,10 @@ func (w portWants) serve(address netip.Addr, port uint16, endpoints []plan.Endpo
 	if _, taken := w.servers[key]; taken {
 		return
 	}
+	refused := func(endpoint plan.Endpoint) bool { return w.node.refuses(endpoint.Addr()) }
+	if slices.ContainsFunc(endpoints, refused) {
+		endpoints = slices.DeleteFunc(slices.Clone(endpoints), refused)
+	}
 	w.servers[key] = virtualServer{
 		settings:  settings{w.scheduler, uint32(w.port.AffinitySeconds)},
 		endpoints: endpoints,
@@ -81,11 +85,11 @@ func (w portWants) serve(address netip.Addr, port uint16, endpoints []plan.Endpo
 	}
 }
 
-// bind puts the address on kube-ipvs0, unless the node has it anyway or another machine does.
+// bind puts the address on kube-ipvs0, unless the node has it anyway, or another machine does, or a link cannot.
 func (w portWants) bind(address netip.Addr) {
 	_, own := slices.BinarySearchFunc(w.node.addresses, address, netip.Addr.Compare)
 	_, foreign := slices.BinarySearchFunc(w.node.gateways, address, netip.Addr.Compare)
-	if own || foreign {
+	if own || foreign || address.IsMulticast() {
 		return
 	}
 	w.addresses[address] = true
