@@ -61,9 +61,9 @@ func (b *Backend) programTable(ctx context.Context, input *tableInput) error {
 	return nil
 }
 
-// deletion is what input deletes, as messages. It returns errOtherRules where the kernel's rules are not known.
+// deletion is what input deletes, as messages. It returns errOtherRules where the kernel's rules are not known, or not told apart.
 func (b *Backend) deletion(input *tableInput) ([]*nl.NetlinkRequest, error) {
-	if !b.seen.valid {
+	if !b.seen.valid || b.removesOneOfSame(input) {
 		return nil, errOtherRules
 	}
 	if b.seen.handles == nil {
@@ -78,6 +78,28 @@ func (b *Backend) deletion(input *tableInput) ([]*nl.NetlinkRequest, error) {
 		}
 	}
 	return b.seen.handles.deleting(b.tool.protocol(), input)
+}
+
+// removesOneOfSame says whether a rule to remove is in its chain twice, as a refusing one is where a Service's external IP is its load
+// balancer's: there is one handle for both then, while the state, as iptables-nft, takes out the first.
+func (b *Backend) removesOneOfSame(input *tableInput) bool {
+	found := make(map[removedRule]int, len(input.removed))
+	chains := map[string]bool{}
+	for _, rule := range input.removed {
+		found[rule], chains[rule.chain] = 0, true
+	}
+	for name := range chains {
+		for _, rule := range b.state.shared[chain{input.name, name}] {
+			one := removedRule{name, rule.text}
+			if count, removed := found[one]; removed {
+				if count > 0 {
+					return true
+				}
+				found[one]++
+			}
+		}
+	}
+	return false
 }
 
 func (t tool) protocol() uint8 {

@@ -102,3 +102,41 @@ func TestNetnsSameRuleTwiceIsDeleted(t *testing.T) {
 		})
 	})
 }
+
+// Of two rules of the same text that came at different times, that one goes which the state takes out: handles follow from the order.
+func TestNetnsOneOfSameRulesIsDeleted(t *testing.T) {
+	variants(t, corev1.IPv4Protocol, func(t *testing.T, one tool) {
+		inNamespace(t, func() error {
+			ctx := context.Background()
+			b, err := newBackend(nodeOptions, one)
+			if err != nil {
+				return err
+			}
+			port := func(number byte) plan.Port {
+				return plan.Port{Name: plan.PortName{NamespacedName: serviceName(int(number))}, Protocol: corev1.ProtocolTCP,
+					ClusterIP: netip.AddrFrom4([4]byte{10, 96, 0, number}), Port: 80, ExternalIPs: []netip.Addr{netip.AddrFrom4([4]byte{203, 0, 113, number})}}
+			}
+			once := port(1)
+			twice := once
+			twice.LoadBalancerIPs = once.ExternalIPs
+			if err := b.Replace(ctx, plan.Plan{serviceName(1): {once}}); err != nil {
+				return err
+			}
+			b.state.bounds.rewrite = 0 // as if the chains were long
+			for _, changed := range []plan.Plan{
+				{serviceName(2): {port(2)}}, {serviceName(1): {twice}}, {serviceName(1): {once}},
+				{serviceName(3): {port(3)}}, {serviceName(3): nil}, {serviceName(2): nil},
+			} {
+				if err := b.Update(ctx, changed); err != nil {
+					return err
+				}
+			}
+			b.seen = seen{} // look again
+			found, err := b.Difference(ctx)
+			if found != "" {
+				t.Error(found)
+			}
+			return err
+		})
+	})
+}

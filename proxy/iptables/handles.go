@@ -24,13 +24,11 @@ func (h handles) deleting(family uint8, input *tableInput) ([]*nl.NetlinkRequest
 	add := func(kind int, attributes ...*nl.RtAttr) {
 		messages = append(messages, message(kind, family, append([]*nl.RtAttr{table}, attributes...)...))
 	}
-	used := map[uint64]bool{} // a Service whose external IP is its load balancer's has a rule twice, and one handle for both
 	for _, rule := range input.removed {
 		handle, known := h[chain{input.name, rule.chain}][rule.rule]
-		if !known || used[handle] {
+		if !known {
 			return nil, fmt.Errorf("find rule %q of %s: %w", rule.rule, chain{input.name, rule.chain}, errOtherRules)
 		}
-		used[handle] = true
 		add(unix.NFT_MSG_DELRULE, nl.NewRtAttr(unix.NFTA_RULE_CHAIN, nl.ZeroTerminated(rule.chain)),
 			nl.NewRtAttr(unix.NFTA_RULE_HANDLE, binary.BigEndian.AppendUint64(nil, handle)))
 	}
