@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/spf13/pflag"
+	"k8s.io/kube-proxy/config/v1alpha1"
 
 	"github.com/kubelite/kubelite/internal/version"
 	"github.com/kubelite/kubelite/proxy"
@@ -114,12 +115,36 @@ func TestServiceProxyTakesKubeProxysFlags(t *testing.T) {
 		t.Fatal(err)
 	}
 	const unserved = "[bindAddressHardFail clientConnection.burst clientConnection.qps detectLocal enableProfiling featureGates ipvs.excludeCIDRs " +
-		"ipvs.tcpFinTimeout ipvs.tcpTimeout ipvs.udpTimeout logging.format oomScoreAdj]"
+		"ipvs.tcpFinTimeout ipvs.tcpTimeout ipvs.udpTimeout logging.format nodePortAddresses of localhost oomScoreAdj]"
 	if actual := fmt.Sprint(unservedSettings(settings)); actual != unserved {
 		t.Errorf("unserved %s\nexpected %s", actual, unserved)
 	}
 	if names := unservedSettings(defaultProxySettings()); len(names) > 0 {
 		t.Errorf("the defaults are unserved: %s", names)
+	}
+}
+
+// Only mode iptables serves node ports on localhost: who asks another one for it hears that.
+func TestServiceProxyNodePortsOnLocalhost(t *testing.T) {
+	for _, test := range []struct {
+		mode      proxy.Mode
+		addresses string
+		expected  string
+	}{
+		{proxy.IPTables, "localhost", "[]"},
+		{proxy.IPTables, "127.0.0.0/8", "[]"},
+		{proxy.NFTables, "primary", "[]"},
+		{proxy.NFTables, "0.0.0.0/0", "[]"},
+		{proxy.NFTables, "localhost", "[nodePortAddresses of localhost]"},
+		{proxy.Userspace, "192.168.1.0/24,localhost", "[nodePortAddresses of localhost]"},
+		{proxy.IPVS, "127.0.0.1/32", "[nodePortAddresses of localhost]"},
+		{proxy.NFTables, "::1/128", "[nodePortAddresses of localhost]"},
+	} {
+		settings := defaultProxySettings()
+		settings.Mode, settings.NodePortAddresses = v1alpha1.ProxyMode(test.mode), strings.Split(test.addresses, ",")
+		if actual := fmt.Sprint(unservedSettings(settings)); actual != test.expected {
+			t.Errorf("mode %s, %s: %s, expected %s", test.mode, test.addresses, actual, test.expected)
+		}
 	}
 }
 

@@ -202,14 +202,16 @@ func bindAddress(flag, text string, port uint16) (netip.AddrPort, error) {
 func unservedSettings(s v1alpha1.KubeProxyConfiguration) []string {
 	var names []string
 	for name, set := range map[string]bool{
-		"featureGates":           len(s.FeatureGates) > 0,
-		"bindAddressHardFail":    s.BindAddressHardFail,
-		"enableProfiling":        s.EnableProfiling,
-		"ipvs.excludeCIDRs":      len(s.IPVS.ExcludeCIDRs) > 0,
-		"ipvs.tcpTimeout":        s.IPVS.TCPTimeout.Duration != 0,
-		"ipvs.tcpFinTimeout":     s.IPVS.TCPFinTimeout.Duration != 0,
-		"ipvs.udpTimeout":        s.IPVS.UDPTimeout.Duration != 0,
-		"detectLocal":            s.DetectLocal != v1alpha1.DetectLocalConfiguration{},
+		"featureGates":        len(s.FeatureGates) > 0,
+		"bindAddressHardFail": s.BindAddressHardFail,
+		"enableProfiling":     s.EnableProfiling,
+		"ipvs.excludeCIDRs":   len(s.IPVS.ExcludeCIDRs) > 0,
+		"ipvs.tcpTimeout":     s.IPVS.TCPTimeout.Duration != 0,
+		"ipvs.tcpFinTimeout":  s.IPVS.TCPFinTimeout.Duration != 0,
+		"ipvs.udpTimeout":     s.IPVS.UDPTimeout.Duration != 0,
+		"detectLocal":         s.DetectLocal != v1alpha1.DetectLocalConfiguration{},
+		"nodePortAddresses of localhost": slices.ContainsFunc(s.NodePortAddresses, isLocalhost) &&
+			(proxy.Mode(s.Mode) != proxy.IPTables || !*s.IPTables.LocalhostNodePorts),
 		"oomScoreAdj":            *s.OOMScoreAdj != defaultOOMScoreAdj,
 		"portRange":              s.PortRange != "",
 		"winkernel":              s.Winkernel != v1alpha1.KubeProxyWinkernelConfiguration{},
@@ -224,4 +226,10 @@ func unservedSettings(s v1alpha1.KubeProxyConfiguration) []string {
 	}
 	slices.Sort(names)
 	return names
+}
+
+// isLocalhost says whether a node-port address is one of this machine only.
+func isLocalhost(text string) bool {
+	network, err := netip.ParsePrefix(text)
+	return text == "localhost" || err == nil && network.Addr().IsLoopback()
 }
