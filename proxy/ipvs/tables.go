@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os/exec"
 	"strings"
+	"syscall"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -54,6 +55,7 @@ func iptables(ctx context.Context, family corev1.IPFamily, input, command string
 	var output, complaint bytes.Buffer
 	process := exec.CommandContext(ctx, program, arguments...)
 	process.Stdin, process.Stdout, process.Stderr = strings.NewReader(input), &output, &complaint
+	process.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a terminal's Ctrl-C is for the proxy, and not for what it has begun
 	err := process.Run()
 	if errors.Is(err, exec.ErrNotFound) {
 		return "", fmt.Errorf("run %s: %w; it is in the package iptables", program, err)

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/kubelite/kubelite/internal/netfilter"
 	"github.com/kubelite/kubelite/proxy/backend"
@@ -80,6 +81,7 @@ func run(ctx context.Context, input, name string, arguments ...string) (string, 
 	cmd := exec.CommandContext(ctx, name, arguments...)
 	var output, complaint bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(input), &output, &complaint
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a terminal's Ctrl-C is for the proxy, and not for what it has begun
 	switch err := cmd.Run(); {
 	case errors.Is(err, exec.ErrNotFound):
 		return "", fmt.Errorf("run %s: %w; install the package iptables", name, err)
