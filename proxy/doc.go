@@ -23,6 +23,6 @@
 //
 // Deliberately missing: telling Pods from others by anything but their addresses (kube-proxy's other detect-local modes).
 //
-// Caveats: a ClusterIP exists in rules only and does not answer ping (in mode ipvs it does); a node port is no listening socket
-// (in mode userspace it is).
+// Caveats: a ClusterIP exists in rules only (in mode ipvs on a link, too) and does not answer ping; a node port is no listening
+// socket.
 package proxy

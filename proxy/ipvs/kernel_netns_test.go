@@ -3,13 +3,16 @@ package ipvs
 import (
 	"errors"
 	"maps"
+	"net"
 	"net/netip"
 	"os/exec"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/kubelite/kubelite/internal/netns"
@@ -191,6 +194,43 @@ func TestNetnsAddresses(t *testing.T) {
 			return k.deleteAddress(service)
 		})
 	}
+}
+
+// What is sent to a Service's address but to none of its ports is refused, also where the node itself would answer.
+func TestNetnsAccessFilter(t *testing.T) {
+	in(t, func() error {
+		k, err := openWithoutIPVS(testOptions)
+		if err != nil {
+			return err
+		}
+		defer k.close()
+		listener, err := net.Listen("tcp4", ":22")
+		if err != nil {
+			return err
+		}
+		defer listener.Close()
+		service := netip.MustParseAddr("10.96.0.10")
+		if err := errors.Join(k.makeLink(), k.makeSets(), k.addAddress(service)); err != nil {
+			return err
+		}
+		dial := func() error {
+			conn, err := net.DialTimeout("tcp4", "10.96.0.10:22", 10*time.Second)
+			if err == nil {
+				conn.Close()
+			}
+			return err
+		}
+		if err := dial(); err != nil {
+			t.Errorf("without rules: %v", err)
+		}
+		if err := errors.Join(k.addEntry(entry{set: ipvsIPs, address: service}), k.writeRules(t.Context())); err != nil {
+			return err
+		}
+		if err := dial(); !errors.Is(err, unix.ECONNREFUSED) {
+			t.Errorf("the node's SSH server at a Service's address: %v, expected a refusal", err)
+		}
+		return nil
+	})
 }
 
 func TestNetnsCheck(t *testing.T) {
