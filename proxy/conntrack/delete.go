@@ -18,9 +18,12 @@ func DeleteStale(family corev1.IPFamily, services Services) (int, error) {
 	if family == corev1.IPv6Protocol {
 		table = unix.AF_INET6
 	}
-	local, err := localAddresses(int(table))
-	if err != nil {
-		return 0, fmt.Errorf("delete stale conntrack entries: %w", err)
+	var local map[netip.Addr]bool
+	if len(services.nodePorts) > 0 { // others need no list, which the kernel may break off
+		var err error
+		if local, err = localAddresses(int(table)); err != nil {
+			return 0, fmt.Errorf("delete stale conntrack entries: %w", err)
+		}
 	}
 	deleted, err := netlink.ConntrackDeleteFilters(netlink.ConntrackTable, table, flowFilter{services, local})
 	if err != nil {
