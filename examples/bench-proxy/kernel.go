@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 
 	"github.com/kubelite/kubelite/internal/netns"
@@ -42,11 +43,7 @@ func (b *bench) count(n *node, v variant) (c kernelCounts, err error) {
 			}
 			return err
 		}
-		program := "/usr/sbin/iptables-nft-save"
-		if v.legacy {
-			program = "/usr/sbin/iptables-legacy-save"
-		}
-		text, err := exec.Command(program).Output()
+		text, err := exec.Command(filepath.Join(b.iptables(v.multi), "iptables-save")).Output()
 		for line := range bytes.Lines(text) {
 			if bytes.HasPrefix(line, []byte("-A ")) {
 				c.rules++

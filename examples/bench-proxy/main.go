@@ -110,7 +110,7 @@ func run(ctx context.Context, o options) (err error) {
 	if b.directory, err = filepath.Abs(b.directory); err != nil { // PATH ignores relative folders
 		return err
 	}
-	if err := b.linkLegacy(); err != nil {
+	if err := b.linkIPTables(); err != nil {
 		return err
 	}
 	if b.lab, err = newLab(); err != nil {

@@ -24,17 +24,23 @@ const metricsAddress = "127.0.0.1:10249"
 
 // variant is a proxy mode with the programs that it runs.
 type variant struct {
-	name   string
-	mode   string
-	legacy bool // the iptables that programs x_tables
+	name string
+	mode string
+	// multi is the program behind the iptables that the mode runs, whichever the machine's own is; empty if it runs none.
+	multi string
 }
 
+const (
+	nftMulti    = "xtables-nft-multi"
+	legacyMulti = "xtables-legacy-multi" // which programs x_tables
+)
+
 var variants = []variant{
-	{"iptables-nft", "iptables", false},
-	{"iptables-legacy", "iptables", true},
-	{"nftables", "nftables", false},
-	{"ipvs", "ipvs", false},
-	{"userspace", "userspace", false},
+	{"iptables-nft", "iptables", nftMulti},
+	{"iptables-legacy", "iptables", legacyMulti},
+	{"nftables", "nftables", ""},
+	{"ipvs", "ipvs", nftMulti},
+	{"userspace", "userspace", nftMulti},
 }
 
 // proxy is a `kubelite service-proxy` in a node.
@@ -59,8 +65,8 @@ func (b *bench) startProxy(ctx context.Context, n *node, v variant) (*proxy, err
 	p.cmd = exec.CommandContext(ctx, b.options.kubelite, "service-proxy", "--kubeconfig", b.kubeconfig(), "--hostname-override", n.name,
 		"--proxy-mode", v.mode, "--cluster-cidr", podNetwork, "--metrics-bind-address", metricsAddress, "--healthz-bind-address", "127.0.0.1:10256")
 	p.cmd.Stdout, p.cmd.Stderr, p.cmd.Env = log, log, os.Environ()
-	if v.legacy {
-		p.cmd.Env = append(p.cmd.Env, "PATH="+b.legacy()+":"+os.Getenv("PATH"))
+	if v.multi != "" {
+		p.cmd.Env = append(p.cmd.Env, "PATH="+b.iptables(v.multi)+":"+os.Getenv("PATH"))
 	}
 	p.started = time.Now()
 	if err := netns.Start(n.path, p.cmd); err != nil {
@@ -84,16 +90,19 @@ func (p *proxy) stop() error {
 	}
 }
 
-// legacy is a folder whose iptables is the legacy variant.
-func (b *bench) legacy() string { return filepath.Join(b.directory, "legacy") }
+// iptables is a folder whose iptables is that program.
+func (b *bench) iptables(multi string) string { return filepath.Join(b.directory, multi) }
 
-func (b *bench) linkLegacy() error {
-	if err := os.MkdirAll(b.legacy(), 0o755); err != nil {
-		return err
-	}
-	for _, name := range []string{"iptables", "iptables-save", "iptables-restore", "ip6tables", "ip6tables-save", "ip6tables-restore"} {
-		if err := os.Symlink("/usr/sbin/xtables-legacy-multi", filepath.Join(b.legacy(), name)); err != nil {
+func (b *bench) linkIPTables() error {
+	for _, multi := range []string{nftMulti, legacyMulti} {
+		folder := b.iptables(multi)
+		if err := os.MkdirAll(folder, 0o755); err != nil {
 			return err
+		}
+		for _, name := range []string{"iptables", "iptables-save", "iptables-restore", "ip6tables", "ip6tables-save", "ip6tables-restore"} {
+			if err := os.Symlink("/usr/sbin/"+multi, filepath.Join(folder, name)); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
