@@ -2,6 +2,7 @@ package userspace
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 
 	"github.com/kubelite/kubelite/proxy/backend"
@@ -41,25 +42,27 @@ func jumps(options backend.Options) []jump {
 	return all
 }
 
-// nodePortNetworks are matches of the node's addresses at which node ports are served.
+// nodePortNetworks are matches of the node's addresses at which node ports are served: none of 127.0.0.0/8, in whatever network that is.
 func nodePortNetworks(options backend.Options) []string {
+	loopback := netip.MustParsePrefix("127.0.0.0/8")
+	if options.Family == corev1.IPv6Protocol {
+		loopback = netip.MustParsePrefix("::1/128")
+	}
+	everywhere := []string{fmt.Sprintf("! -d %s ", loopback)}
+	if len(options.NodePortAddresses) == 0 {
+		return everywhere
+	}
 	var networks []string
-	for _, prefix := range options.NodePortAddresses {
-		if prefix.Bits() == 0 {
-			networks = nil
-			break
+	for _, network := range options.NodePortAddresses {
+		switch {
+		case network.Bits() == 0:
+			return everywhere
+		case network.Bits() >= loopback.Bits() && loopback.Contains(network.Addr()):
+		default:
+			networks = append(networks, fmt.Sprintf("-d %s ", network.Masked()))
 		}
-		networks = append(networks, fmt.Sprintf("-d %s ", prefix.Masked()))
 	}
-	switch {
-	case len(networks) > 0:
-		return networks
-	case options.Family == corev1.IPv6Protocol:
-		return []string{"! -d ::1/128 "}
-	case options.LocalhostNodePorts:
-		return []string{""}
-	}
-	return []string{"! -d 127.0.0.0/8 "}
+	return networks
 }
 
 // target is the chain that a rule leads to; empty for none.

@@ -119,6 +119,31 @@ func TestRules(t *testing.T) {
 	}
 }
 
+// Node ports are not served at 127.0.0.1, whoever asks for it.
+func TestNodePortNetworks(t *testing.T) {
+	for _, test := range []struct {
+		given    string
+		expected []string
+	}{
+		{"", []string{"! -d 127.0.0.0/8 "}},
+		{"192.168.1.0/24 0.0.0.0/0", []string{"! -d 127.0.0.0/8 "}},
+		{"127.0.0.0/8", nil},
+		{"127.0.0.1/32 192.168.1.0/24", []string{"-d 192.168.1.0/24 "}},
+	} {
+		given := options()
+		for _, text := range strings.Fields(test.given) {
+			given.NodePortAddresses = append(given.NodePortAddresses, netip.MustParsePrefix(text))
+		}
+		if networks := nodePortNetworks(given); !slices.Equal(networks, test.expected) {
+			t.Errorf("%s: %q", test.given, networks)
+		}
+	}
+	six := backend.Options{Family: corev1.IPv6Protocol, NodePortAddresses: []netip.Prefix{netip.MustParsePrefix("::1/128")}}
+	if networks := nodePortNetworks(six); len(networks) > 0 {
+		t.Errorf("::1/128: %q", networks)
+	}
+}
+
 func TestBalancer(t *testing.T) {
 	client, other := netip.MustParseAddr("192.168.1.10"), netip.MustParseAddr("192.168.1.11")
 	b := newBalancer()
