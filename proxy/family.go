@@ -98,6 +98,7 @@ func (f *family) update(ctx context.Context, planned plan.Plan, triggered []time
 	}
 	if len(changed) == 0 {
 		f.health.Updated(f.family)
+		f.metrics.UpToDate(f.family)
 		return nil
 	}
 	started := time.Now()

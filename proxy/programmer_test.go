@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"slices"
 	"strings"
@@ -262,6 +264,34 @@ func TestChangeMeanwhileWaits(t *testing.T) {
 		r.update(ctx)
 		r.calls(r.four, "update default/other 1")
 		healthyAfter("that is programmed, too", true)
+	})
+}
+
+// Who alerts on rules that were asked for long after the last were written must not hear of changes that need no rule.
+func TestChangeWithoutRulesIsSynced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, ctx := newRig(t), context.Background()
+		r.objects.changing = func(changed, int) { r.metrics.Queued(corev1.IPv4Protocol, corev1.IPv6Protocol) }
+		r.service("web", webSpec)
+		if err := r.begin(ctx); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+		r.service("web", webSpec)
+		r.update(ctx)
+		recorder := httptest.NewRecorder()
+		r.metrics.Handler("iptables").ServeHTTP(recorder, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+		for _, of := range []corev1.IPFamily{corev1.IPv4Protocol, corev1.IPv6Protocol} {
+			times := map[string]string{}
+			for line := range strings.Lines(recorder.Body.String()) {
+				name, at, _ := strings.Cut(line, fmt.Sprintf("{ip_family=%q} ", of))
+				times[name] = at
+			}
+			queued, synced := times["kubeproxy_sync_proxy_rules_last_queued_timestamp_seconds"], times["kubeproxy_sync_proxy_rules_last_timestamp_seconds"]
+			if queued == "" || queued != synced {
+				t.Errorf("%s: queued at %q, synced at %q", of, queued, synced)
+			}
+		}
 	})
 }
 

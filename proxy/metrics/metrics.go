@@ -149,10 +149,16 @@ func (m *Metrics) Synced(family corev1.IPFamily, kind Kind, took time.Duration, 
 	} else {
 		m.partialSync.WithLabelValues(label).Observe(took.Seconds())
 	}
-	m.lastSync.WithLabelValues(label).SetToCurrentTime()
+	m.UpToDate(family)
 	for _, at := range triggered {
 		m.programming.WithLabelValues(label).Observe(time.Since(at).Seconds())
 	}
+}
+
+// UpToDate says that what was queued for the family is programmed, if any of it needed a rule. When the last time of that is long
+// before that of Queued, something hangs.
+func (m *Metrics) UpToDate(family corev1.IPFamily) {
+	m.lastSync.WithLabelValues(string(family)).SetToCurrentTime()
 }
 
 // SyncFailed counts a sync that did not succeed.
