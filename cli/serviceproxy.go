@@ -146,12 +146,15 @@ func runServiceProxy(ctx context.Context, options serviceProxyOptions, flags *pf
 		}
 		config.NodeName = strings.ToLower(strings.TrimSpace(host))
 	}
-	config.NodeIPs, err = nodeAddresses(ctx, config)
-	if errors.Is(err, context.Canceled) {
-		return nil
-	}
-	if err != nil {
-		return err
+	if len(config.NodeIPs) == 0 {
+		config.NodeIPsOfNode = true
+		config.NodeIPs, err = nodeAddresses(ctx, config)
+		if errors.Is(err, context.Canceled) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
 	}
 	slog.Info("service proxy", "mode", config.Mode, "node", config.NodeName, "addresses", fmt.Sprint(config.NodeIPs), "apiServer", config.RestConfig.Host)
 	return proxy.Run(ctx, config)
@@ -170,11 +173,8 @@ func warnOfUnserved(settings v1alpha1.KubeProxyConfiguration, flags *pflag.FlagS
 	}
 }
 
-// nodeAddresses are the one that the flags give or else the Node object's.
+// nodeAddresses are the Node object's.
 func nodeAddresses(ctx context.Context, config proxy.Config) ([]netip.Addr, error) {
-	if len(config.NodeIPs) > 0 {
-		return config.NodeIPs, nil
-	}
 	client, err := kubernetes.NewForConfig(config.RestConfig)
 	if err != nil {
 		return nil, fmt.Errorf("--kubeconfig: %w", err)

@@ -32,6 +32,8 @@ type Config struct {
 	NodeName string
 	// NodeIPs are the node's own addresses, the primary one first. Services are served in the families that they are of.
 	NodeIPs []netip.Addr
+	// NodeIPsOfNode says that NodeIPs are the Node object's. When it has others, Run ends with an error, as kube-proxy does.
+	NodeIPsOfNode bool
 	// ClusterCIDRs hold the addresses of all Pods, one Prefix a family. What comes from elsewhere to a ClusterIP is masqueraded; without
 	// a Prefix of its family it is not.
 	ClusterCIDRs []netip.Prefix

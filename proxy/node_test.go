@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -15,11 +16,15 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/fake"
 	"k8s.io/client-go/rest"
 	clienttesting "k8s.io/client-go/testing"
+
+	"github.com/kubelite/kubelite/proxy/health"
+	"github.com/kubelite/kubelite/proxy/plan"
 )
 
 // logged is what the default logger writes while the test runs.
@@ -97,5 +102,41 @@ func TestRemedies(t *testing.T) {
 		if err == nil || (remedy == "") != (test.expected == "") || !strings.Contains(remedy, test.expected) {
 			t.Errorf("%s: %v: remedy %q, expected %q", test.about, err, remedy, test.expected)
 		}
+	}
+}
+
+// Rules and listeners are for the addresses that the node had when the proxy began.
+func TestChangedNodeIPsEndTheProxy(t *testing.T) {
+	node := func(addresses ...string) *corev1.Node {
+		node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node-1"}}
+		for _, address := range addresses {
+			node.Status.Addresses = append(node.Status.Addresses, corev1.NodeAddress{Type: corev1.NodeInternalIP, Address: address})
+		}
+		return node
+	}
+	began := []netip.Addr{netip.MustParseAddr("192.168.1.2")}
+	for _, test := range []struct {
+		node   *corev1.Node
+		ofNode bool
+		want   string
+	}{
+		{node: node("192.168.1.2"), ofNode: true},
+		{node: node(), ofNode: true}, // a Node that an agent is registering anew
+		{node: node("192.168.1.9")},  // the flags said where to serve
+		{node: node("192.168.1.9", "fd00::9"), ofNode: true,
+			want: "run service proxy: the addresses of node node-1 were [192.168.1.2] and are [192.168.1.9 fd00::9]: start again with these"},
+	} {
+		ctx, end := context.WithCancelCause(t.Context())
+		p := &proxy{config: Config{NodeIPs: began, NodeIPsOfNode: test.ofNode}, end: end,
+			objects: newObjects(plan.Node{Name: "node-1"}, func(changed, int) {}), health: health.NewProxy()}
+		p.setNode(test.node)
+		got := ""
+		if err := changedIPs(ctx); err != nil {
+			got = err.Error()
+		}
+		if got != test.want || (ctx.Err() != nil) != (test.want != "") {
+			t.Errorf("%v: %q instead of %q", test.node.Status.Addresses, got, test.want)
+		}
+		end(nil)
 	}
 }

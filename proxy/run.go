@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -24,8 +25,9 @@ import (
 	"github.com/kubelite/kubelite/proxy/plan"
 )
 
-// Run proxies until ctx is done, and then returns nil and leaves all rules in place. It returns an error only when it
-// cannot begin: no iptables, or no right to use it. An API server that is away is waited for.
+// Run proxies until ctx is done, and then returns nil and leaves all rules in place, as it does after an error. It returns one only when
+// it cannot begin, for lack of iptables or the right to use it, and when the node's addresses have changed: all that it made when it began
+// depends on them. An API server that is away is waited for.
 func Run(ctx context.Context, config Config) error {
 	if config.RestConfig == nil {
 		return errors.New("run service proxy: RestConfig is needed")
@@ -46,18 +48,18 @@ func serve(ctx context.Context, client kubernetes.Interface, config Config) erro
 	if err != nil {
 		return fmt.Errorf("run service proxy: %w", err)
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
 	families := config.families()
-	p := &proxy{config: config, client: client, metrics: metrics.New(string(config.Mode), families...), health: health.NewProxy(), families: families}
+	p := &proxy{config: config, client: client, metrics: metrics.New(string(config.Mode), families...), health: health.NewProxy(), families: families, end: end}
 	p.health.Answered = p.metrics.HealthAnswered
 	go listenAndServe(ctx, config.NetNS, config.HealthzBindAddress, p.health)
 	go listenAndServe(ctx, config.NetNS, config.MetricsBindAddress, p.metrics.Handler(string(config.Mode)))
 	p.objects = newObjects(plan.Node{Name: config.NodeName}, p.changing)
 	if !wait(ctx, watch(ctx, client, config.NodeName, p.objects, p.setNode)) {
-		return nil
+		return changedIPs(ctx)
 	}
-	return netns.Do(config.NetNS, func() error { return p.program(ctx) })
+	return errors.Join(netns.Do(config.NetNS, func() error { return p.program(ctx) }), changedIPs(ctx))
 }
 
 // proxy is one that runs.
@@ -68,6 +70,7 @@ type proxy struct {
 	objects  *objects
 	health   *health.Proxy
 	metrics  *metrics.Metrics
+	end      context.CancelCauseFunc
 }
 
 // changing hears of every change, and of how many objects it is, before it is programmed.
@@ -85,9 +88,31 @@ func (p *proxy) changing(of changed, count int) {
 // setNode hears how the node's own Node is; nil for none.
 func (p *proxy) setNode(node *corev1.Node) {
 	p.health.SetNode(node)
-	if node != nil {
-		p.objects.setZone(node.Labels[corev1.LabelTopologyZone])
+	if node == nil {
+		return
 	}
+	p.objects.setZone(node.Labels[corev1.LabelTopologyZone])
+	if found := nodeIPs(node); p.config.NodeIPsOfNode && len(found) > 0 && !slices.Equal(found, p.config.NodeIPs) {
+		p.end(&changedIPsError{node.Name, p.config.NodeIPs, found})
+	}
+}
+
+// changedIPsError is why a proxy ends whose node has other addresses than when it began.
+type changedIPsError struct {
+	node        string
+	before, now []netip.Addr
+}
+
+func (e *changedIPsError) Error() string {
+	return fmt.Sprintf("the addresses of node %s were %v and are %v: start again with these", e.node, e.before, e.now)
+}
+
+// changedIPs is the changedIPsError that ended ctx; nil if something else did.
+func changedIPs(ctx context.Context) error {
+	if changed := new(changedIPsError); errors.As(context.Cause(ctx), &changed) {
+		return fmt.Errorf("run service proxy: %w", changed)
+	}
+	return nil
 }
 
 // program programs the calling thread's network namespace until ctx is done.
