@@ -111,6 +111,21 @@ func validateOS(path *field.Path, name corev1.OSName) field.ErrorList {
 	return oneOf(path, name, corev1.Linux, corev1.Windows)
 }
 
+func validateHostnameOverride(path *field.Path, override string, spec *corev1.PodSpec) field.ErrorList {
+	var errs field.ErrorList
+	if spec.SetHostnameAsFQDN != nil && *spec.SetHostnameAsFQDN {
+		errs = append(errs, field.Forbidden(path, "may not be specified when setHostnameAsFQDN is true"))
+	}
+	if spec.HostNetwork {
+		errs = append(errs, field.Forbidden(path, "may not be specified when hostNetwork is true"))
+	}
+	const longest = 64 // bytes, which Linux keeps
+	if len(override) > longest {
+		errs = append(errs, field.TooLong(path, override, longest))
+	}
+	return append(errs, validateDNSSubdomain(path, override)...)
+}
+
 // validatePodNames checks the fields that name other objects, and the Pod in DNS.
 func validatePodNames(path *field.Path, spec *corev1.PodSpec) field.ErrorList {
 	var errs field.ErrorList
@@ -123,6 +138,9 @@ func validatePodNames(path *field.Path, spec *corev1.PodSpec) field.ErrorList {
 	check("nodeName", spec.NodeName, apivalidation.NameIsDNSSubdomain)
 	check("hostname", spec.Hostname, apivalidation.NameIsDNSLabel)
 	check("subdomain", spec.Subdomain, apivalidation.NameIsDNSLabel)
+	if override := spec.HostnameOverride; override != nil {
+		errs = append(errs, validateHostnameOverride(path.Child("hostnameOverride"), *override, spec)...)
+	}
 	check("priorityClassName", spec.PriorityClassName, apivalidation.NameIsDNSSubdomain)
 	if spec.RuntimeClassName != nil {
 		errs = append(errs, invalidFor(path.Child("runtimeClassName"), *spec.RuntimeClassName,

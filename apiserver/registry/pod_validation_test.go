@@ -43,6 +43,12 @@ func TestPodValidation(t *testing.T) {
 			"spec.dnsConfig: Required value: must provide `dnsConfig` when `dnsPolicy` is None"}},
 		{"hostname", pod(webContainer + "hostname: a.b\nsubdomain: A"), []string{
 			`spec.hostname: Invalid value: "a.b": must not contain dots`, `spec.subdomain: Invalid value: "A": ` + label}},
+		{"hostname override", pod(webContainer + "hostnameOverride: X_y\nhostNetwork: true\nsetHostnameAsFQDN: true"), []string{
+			"spec.hostnameOverride: Forbidden: may not be specified when hostNetwork is true",
+			"spec.hostnameOverride: Forbidden: may not be specified when setHostnameAsFQDN is true",
+			`spec.hostnameOverride: Invalid value: "X_y": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')`}},
+		{"long hostname override", pod(webContainer + "hostnameOverride: " + strings.Repeat("a", 65)), []string{
+			"spec.hostnameOverride: Too long: may not be more than 64 bytes"}},
 		{"operating system", pod(webContainer + "os: {name: plan9}"), []string{
 			`spec.os: Unsupported value: "plan9": supported values: "linux", "windows"`}},
 		{"active deadline", pod(webContainer + "activeDeadlineSeconds: 0"), []string{

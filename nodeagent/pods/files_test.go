@@ -3,6 +3,7 @@ package pods
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	v1 "k8s.io/api/core/v1"
@@ -46,11 +47,41 @@ func TestResolvConf(t *testing.T) {
 func TestHostsFile(t *testing.T) {
 	pod := &v1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "web-0", Namespace: "shop"}, Spec: v1.PodSpec{
 		Hostname: "web", Subdomain: "front", HostAliases: []v1.HostAlias{{IP: "192.0.2.9", Hostnames: []string{"a", "b"}}}}}
-	got, err := hostsFile(pod, "10.244.0.7", "node-1")
-	const want = "# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::\tip6-localnet\nfe00::\tip6-mcastprefix\n" +
-		"fe00::1\tip6-allnodes\nfe00::2\tip6-allrouters\n10.244.0.7\tweb.front.shop.svc.cluster.local\tweb\n\n# Entries added by HostAliases.\n192.0.2.9\ta\tb\n"
+	got, err := DNS{Domain: "school.test"}.hostsFile(pod, []string{"10.244.0.7", "fd00:f4::7"}, "node-1")
+	const want = "# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::0\tip6-localnet\nfe00::0\tip6-mcastprefix\n" +
+		"fe00::1\tip6-allnodes\nfe00::2\tip6-allrouters\n10.244.0.7\tweb.front.shop.svc.school.test\tweb\nfd00:f4::7\tweb.front.shop.svc.school.test\tweb\n\n# Entries added by HostAliases.\n192.0.2.9\ta\tb\n"
 	if err != nil || got != want {
 		t.Errorf("got %q, %v", got, err)
+	}
+}
+
+func TestNodename(t *testing.T) {
+	dns := DNS{Domain: "school.test"}
+	for _, test := range []struct {
+		name, want, wantError string
+		spec                  v1.PodSpec
+	}{
+		{name: "the Pod's", want: "web-0"},
+		{name: "own", want: "web", spec: v1.PodSpec{Hostname: "web", Subdomain: "front"}},
+		{name: "with domain", want: "web-0.front.shop.svc.school.test", spec: v1.PodSpec{Subdomain: "front", SetHostnameAsFQDN: ptr.To(true)}},
+		{name: "no domain to add", want: "web-0", spec: v1.PodSpec{SetHostnameAsFQDN: ptr.To(true)}},
+		{name: "override", want: "my.own.name", spec: v1.PodSpec{HostnameOverride: ptr.To("my.own.name"), Subdomain: "front"}},
+		{name: "the node's", want: "node-1", spec: v1.PodSpec{HostNetwork: true}},
+		{name: "cut", want: strings.Repeat("a", 62), spec: v1.PodSpec{HostnameOverride: ptr.To(strings.Repeat("a", 62) + ".b")}},
+		{name: "too long", spec: v1.PodSpec{Hostname: strings.Repeat("a", 60), Subdomain: "front", SetHostnameAsFQDN: ptr.To(true)},
+			wantError: "failed to construct FQDN from pod hostname and cluster domain, FQDN " + strings.Repeat("a", 60) +
+				".front.shop.svc.school.test is too long (64 characters is the max, 87 characters requested)"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			got, err := dns.nodename(&v1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "web-0", Namespace: "shop"}, Spec: test.spec}, "node-1")
+			said := ""
+			if err != nil {
+				said = err.Error()
+			}
+			if got != test.want || said != test.wantError {
+				t.Errorf("got %q, %q", got, said)
+			}
+		})
 	}
 }
 

@@ -28,11 +28,11 @@ func unsupported(pod *v1.Pod) error {
 	return fmt.Errorf("kubelite does not have %s: remove it from the Pod's spec", strings.Join(fields, ", "))
 }
 
-// sandboxConfig is what the Pod's namespaces are made from.
-func sandboxConfig(pod *v1.Pod, nodeName string) runtime.SandboxConfig {
+// sandboxConfig is what the Pod's namespaces are made from, with the name that its processes see as their machine's.
+func sandboxConfig(pod *v1.Pod, nodename string) runtime.SandboxConfig {
 	config := runtime.SandboxConfig{
 		PodUID: string(pod.UID), PodNamespace: pod.Namespace, PodName: pod.Name,
-		Hostname: hostname(pod, nodeName), HostNetwork: pod.Spec.HostNetwork, Sysctls: map[string]string{},
+		Hostname: nodename, HostNetwork: pod.Spec.HostNetwork, Sysctls: map[string]string{},
 	}
 	if pod.Spec.SecurityContext != nil {
 		for _, sysctl := range pod.Spec.SecurityContext.Sysctls {

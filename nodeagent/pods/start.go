@@ -130,7 +130,11 @@ func (w *worker) containerConfig(ctx context.Context, pod *v1.Pod, container *v1
 	if config.Args, err = environment.Arguments(container, variables, image.Entrypoint, image.Cmd); err != nil {
 		return config, err
 	}
-	config.Env = environment.Environ(image.Env, hostname(pod, w.loop.NodeName), variables)
+	nodename, err := w.loop.DNS.nodename(pod, w.loop.NodeName)
+	if err != nil {
+		return config, err
+	}
+	config.Env = environment.Environ(image.Env, nodename, variables)
 	if container.TTY {
 		config.Env = append([]string{"TERM=xterm"}, config.Env...)
 	}
@@ -175,7 +179,7 @@ func (w *worker) mounts(pod *v1.Pod, container *v1.Container, variables []v1.Env
 		return nil
 	}
 	folder := filepath.Join(w.loop.PodDir, string(w.uid))
-	hosts, err := hostsFile(pod, w.podIP(), w.loop.NodeName)
+	hosts, err := w.loop.DNS.hostsFile(pod, w.podIPs(), w.loop.NodeName)
 	if err != nil {
 		return nil, err
 	}

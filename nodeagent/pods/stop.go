@@ -117,13 +117,17 @@ func signalNumber(name string) int {
 }
 
 func (w *worker) podIP() string {
-	if w.sandbox == nil {
-		return ""
-	}
-	if addresses := sandboxIPs(w.sandbox, w.loop.NodeIPs); len(addresses) > 0 {
+	if addresses := w.podIPs(); len(addresses) > 0 {
 		return addresses[0]
 	}
 	return ""
+}
+
+func (w *worker) podIPs() []string {
+	if w.sandbox == nil {
+		return nil
+	}
+	return sandboxIPs(w.sandbox, w.loop.NodeIPs)
 }
 
 // sandboxIPs are the Pod's addresses, the one of IPv4 first: the node's own if it uses the node's network.

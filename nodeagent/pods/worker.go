@@ -268,10 +268,13 @@ func (w *worker) startSandbox(ctx context.Context, pod *v1.Pod) bool {
 	}
 	volumes := make(chan bool, 1)
 	go func() { volumes <- w.setUpVolumes(ctx, pod) }()
-	err := unsupported(pod)
+	nodename, err := w.loop.DNS.nodename(pod, w.loop.NodeName)
+	if err == nil {
+		err = unsupported(pod)
+	}
 	var sandbox runtime.Sandbox
 	if err == nil {
-		sandbox, err = w.loop.Runtime.StartSandbox(ctx, sandboxConfig(pod, w.loop.NodeName))
+		sandbox, err = w.loop.Runtime.StartSandbox(ctx, sandboxConfig(pod, nodename))
 	}
 	<-volumes
 	if err != nil {
@@ -321,11 +324,7 @@ func (w *worker) removeSandbox(ctx context.Context) bool {
 }
 
 func (w *worker) facts() environment.Facts {
-	facts := environment.Facts{HostIPs: w.loop.NodeIPs, NodeName: w.loop.NodeName, Allocatable: w.loop.Allocatable}
-	if w.sandbox != nil {
-		facts.PodIPs = sandboxIPs(w.sandbox, w.loop.NodeIPs)
-	}
-	return facts
+	return environment.Facts{HostIPs: w.loop.NodeIPs, PodIPs: w.podIPs(), NodeName: w.loop.NodeName, Allocatable: w.loop.Allocatable}
 }
 
 func (w *worker) retryLater(action string, err error) {
