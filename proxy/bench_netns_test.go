@@ -16,7 +16,7 @@ func BenchmarkNetnsEndpointChange(b *testing.B) {
 	l := newLab(b)
 	l.serveTCP(l.podA, "a", 8080)
 	l.serveTCP(l.podB, "b", 8080)
-	l.startProxy()
+	l.startProxy(IPTables)
 	l.createService("web", "10.96.1.1", nil)
 	l.setEndpoints("web", corev1.ProtocolTCP, podB)
 	l.answers(l.client, "10.96.1.1:80", "b")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -32,6 +33,8 @@ const (
 type family struct {
 	family  corev1.IPFamily
 	backend backend.Backend
+	// relays is the mode's.
+	relays  bool
 	cleaner *conntrack.Cleaner
 	health  *health.Proxy
 	checks  *health.Services
@@ -88,12 +91,16 @@ func (f *family) replace(ctx context.Context, all plan.Plan) error {
 // update programs the changed Services, each with all its ports.
 func (f *family) update(ctx context.Context, planned plan.Plan, triggered []time.Time) error {
 	changed := plan.Plan{}
-	var ports, gone []plan.Port
-	for name, all := range planned {
-		next, old := f.portsOf(all), f.current[name]
-		if !equalPorts(next, old) {
-			changed[name] = next
-			ports, gone = append(ports, next...), append(gone, old...)
+	var all, outdated transition // outdated is what the kernel may track connections of in a way that is right no more
+	for name, ports := range planned {
+		next, old := f.portsOf(ports), f.current[name]
+		if equalPorts(next, old) {
+			continue
+		}
+		changed[name] = next
+		all.add(old, next)
+		if !f.relays || !slices.EqualFunc(next, old, equalButEndpoints) {
+			outdated.add(old, next)
 		}
 	}
 	if len(changed) == 0 {
@@ -117,11 +124,18 @@ func (f *family) update(ctx context.Context, planned plan.Plan, triggered []time
 			f.current[name] = next
 		}
 	}
-	f.countNoLocal(gone, -1)
-	f.countNoLocal(ports, 1)
-	f.cleaner.Changed(ports, gone)
+	f.countNoLocal(all.old, -1)
+	f.countNoLocal(all.next, 1)
+	f.cleaner.Changed(outdated.next, outdated.old)
 	f.report()
 	return nil
+}
+
+// transition is from ports that were programmed to those that are.
+type transition struct{ old, next []plan.Port }
+
+func (t *transition) add(old, next []plan.Port) {
+	t.old, t.next = append(t.old, old...), append(t.next, next...)
 }
 
 // check says what someone else changed; empty for nothing.
@@ -191,6 +205,15 @@ func equalPorts(a, b []plan.Port) bool {
 		}
 	}
 	return true
+}
+
+// equalButEndpoints says whether ports differ at most in which endpoints they have, and not in whether they have any.
+func equalButEndpoints(a, b plan.Port) bool {
+	if len(a.Cluster) == 0 != (len(b.Cluster) == 0) || len(a.Local) == 0 != (len(b.Local) == 0) {
+		return false
+	}
+	b.Cluster, b.Local, b.Draining, b.Hairpin = a.Cluster, a.Local, a.Draining, a.Hairpin
+	return a.Equal(&b)
 }
 
 // errHangs is the cause of contexts that end because the kernel or a program that programs it does not come back.

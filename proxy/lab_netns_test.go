@@ -97,12 +97,13 @@ func (l *lab) in(path string, f func() error) {
 }
 
 // startProxy runs a proxy in the node until the returned function is called.
-func (l *lab) startProxy() (stop func()) {
+func (l *lab) startProxy(mode Mode) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() {
 		done <- serve(ctx, l.api, Config{
 			NodeName:      "node-1",
+			Mode:          mode,
 			NodeIPs:       []netip.Addr{netip.MustParseAddr("192.168.1.2")},
 			ClusterCIDRs:  []netip.Prefix{netip.MustParsePrefix("10.244.0.0/16")},
 			NetNS:         l.node,

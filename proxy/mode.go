@@ -33,6 +33,8 @@ var modes = map[Mode]struct {
 	start func(context.Context, Config, backend.Options) (backend.Backend, error)
 	// cleanup removes every trace of the mode from the calling thread's network namespace. Where there is none it does nothing.
 	cleanup func(context.Context) error
+	// relays says that connections go through the proxy's process: which endpoint they go to is nothing that the kernel tracks.
+	relays bool
 }{
 	IPTables: {
 		start: func(_ context.Context, _ Config, options backend.Options) (backend.Backend, error) {
@@ -57,6 +59,7 @@ var modes = map[Mode]struct {
 			return userspace.New(ctx, config.NetNS, options)
 		},
 		cleanup: userspace.Cleanup,
+		relays:  true,
 	},
 }
 

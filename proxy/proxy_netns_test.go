@@ -8,12 +8,14 @@ import (
 	"net"
 	"net/http"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/kubelite/kubelite/internal/netns"
+	"github.com/vishvananda/netlink"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -112,7 +114,7 @@ func TestNetnsServices(t *testing.T) {
 	l := newLab(t)
 	l.serveTCP(l.podA, "a", 8080)
 	l.serveTCP(l.podB, "b", 8080)
-	stop := l.startProxy()
+	stop := l.startProxy(IPTables)
 
 	t.Run("a ClusterIP leads to all endpoints", func(t *testing.T) {
 		l := &lab{t, l.client, l.node, l.podA, l.podB, l.api}
@@ -296,7 +298,7 @@ func TestNetnsServices(t *testing.T) {
 		stop()
 		l.answers(l.podA, "10.96.1.2:80", "b")
 		l.setEndpoints("kubia", corev1.ProtocolTCP, podA)
-		l.startProxy()
+		l.startProxy(IPTables)
 		l.answers(l.podA, "10.96.1.2:80", "a")
 	})
 }
@@ -306,7 +308,7 @@ func TestNetnsUDPFollowsEndpoints(t *testing.T) {
 	l := newLab(t)
 	l.serveUDP(l.podA, podA, "a", 8080)
 	l.serveUDP(l.podB, podB, "b", 8080)
-	l.startProxy()
+	l.startProxy(IPTables)
 	l.createService("dns", "10.96.1.1", func(service *corev1.Service) {
 		nodePort(30053)(service)
 		service.Spec.Ports[0].Protocol = corev1.ProtocolUDP
@@ -334,5 +336,47 @@ func TestNetnsUDPFollowsEndpoints(t *testing.T) {
 			})
 		}
 		l.setEndpoints("dns", corev1.ProtocolUDP)
+	}
+}
+
+// In mode userspace the kernel tracks a client's packets to the proxy only: an endpoint more is no reason to forget them.
+func TestNetnsUserspaceKeepsUDPClients(t *testing.T) {
+	l := newLab(t)
+	l.serveUDP(l.podA, podA, "a", 8080)
+	l.serveUDP(l.podB, podB, "b", 8080)
+	l.startProxy(Userspace)
+	l.createService("dns", "10.96.1.1", func(service *corev1.Service) { service.Spec.Ports[0].Protocol = corev1.ProtocolUDP })
+	l.setEndpoints("dns", corev1.ProtocolUDP, podA)
+	dial := func() net.Conn {
+		conn, err := netns.Dialer(l.client)(context.Background(), "udp4", "10.96.1.1:80")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		return conn
+	}
+	old := dial()
+	l.eventually(func() error { _, err := ask(old); return err })
+	l.setEndpoints("dns", corev1.ProtocolUDP, podA, podB)
+	l.eventually(func() error { // until the new endpoint is known
+		answer, err := ask(dial())
+		if err == nil && answer != "b" {
+			err = errors.New("b has not answered")
+		}
+		return err
+	})
+	l.in(l.node, func() error {
+		flows, err := netlink.ConntrackTableList(netlink.ConntrackTable, netlink.FAMILY_V4)
+		if port := uint16(old.LocalAddr().(*net.UDPAddr).Port); !slices.ContainsFunc(flows, func(flow *netlink.ConntrackFlow) bool {
+			return flow.Forward.Protocol == syscall.IPPROTO_UDP && flow.Forward.SrcPort == port
+		}) {
+			t.Errorf("the first client's packets are no longer tracked: %v", flows)
+		}
+		return err
+	})
+	for range 3 {
+		if answer, err := ask(old); answer != "a" || err != nil {
+			t.Errorf("the first client was answered by %q: %v", answer, err)
+		}
 	}
 }

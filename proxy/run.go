@@ -177,7 +177,10 @@ func (p *proxy) startFamily(ctx context.Context, of corev1.IPFamily) (*family, e
 	if of == corev1.IPv6Protocol {
 		checks.Network = "tcp6"
 	}
-	return &family{family: of, backend: backend, cleaner: cleaner, health: p.health, checks: checks, metrics: p.metrics, current: plan.Plan{}}, nil
+	return &family{
+		family: of, backend: backend, relays: modes[p.config.Mode].relays, cleaner: cleaner,
+		health: p.health, checks: checks, metrics: p.metrics, current: plan.Plan{},
+	}, nil
 }
 
 // bindRetryInterval is the pause between attempts to listen on an address that is taken.
