@@ -28,7 +28,7 @@ type programmer struct {
 	cleanups map[Mode]func(context.Context) error
 	// complaints are why they did not succeed the last time, by mode.
 	complaints map[Mode]string
-	// programmed is called once, when everything is programmed and other modes are cleaned up.
+	// programmed is called once, when everything is programmed and cleaning up after other modes was tried.
 	programmed func()
 	once       sync.Once
 }
