@@ -140,7 +140,7 @@ func TestAnswer(t *testing.T) {
 		{"an unnamed port has no name", "_._tcp.web.default.svc.cluster.local. SRV", nxdomain},
 		{"2.3.3 PTR of a ClusterIP", "1.0.96.10.in-addr.arpa. PTR", []string{"1.0.96.10.in-addr.arpa. 30 IN PTR kubernetes.default.svc.cluster.local."}},
 		{"A of an address's name", "1.0.96.10.in-addr.arpa. A", []string{strings.Replace(negative, "cluster.local. 30", "in-addr.arpa. 30", 1)}},
-		{"PTR of an address without a name", "9.0.244.10.in-addr.arpa. PTR", []string{"foreign"}},
+		{"PTR of an address without a name", "99.0.244.10.in-addr.arpa. PTR", []string{"foreign"}},
 		{"A of a dual-stack Service", "both.default.svc.cluster.local. A", []string{"both.default.svc.cluster.local. 30 IN A 10.96.1.2"}},
 		{"AAAA of a dual-stack Service", "both.default.svc.cluster.local. AAAA", []string{"both.default.svc.cluster.local. 30 IN AAAA fd00:10:96::77"}},
 		{"PTR of an IPv6 ClusterIP", "7.7.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.6.9.0.0.0.1.0.0.0.0.d.f.ip6.arpa. PTR", []string{
@@ -164,7 +164,7 @@ func TestAnswer(t *testing.T) {
 			"extra: peer-0.peers.default.svc.cluster.local. 30 IN A 10.244.1.3",
 		}},
 		{"2.4.3 PTR of an endpoint with a hostname", "3.1.244.10.in-addr.arpa. PTR", []string{"3.1.244.10.in-addr.arpa. 30 IN PTR peer-0.peers.default.svc.cluster.local."}},
-		{"PTR of an endpoint without", "3.0.244.10.in-addr.arpa. PTR", []string{"foreign"}},
+		{"PTR of an endpoint without", "3.0.244.10.in-addr.arpa. PTR", []string{"3.0.244.10.in-addr.arpa. 30 IN PTR 10-244-0-3.peers.default.svc.cluster.local."}},
 		{"headless without endpoints", "lonely.default.svc.cluster.local. A", nodata},
 
 		{"2.5 ExternalName", "outside.default.svc.cluster.local. A", []string{

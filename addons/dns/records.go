@@ -40,7 +40,6 @@ var sliceIndexers = cache.Indexers{
 		}
 		return []string{slice.Namespace + "/" + slice.Labels[discoveryv1.LabelServiceName]}, nil
 	},
-	// Only endpoints with a hostname have a name that an address leads back to, as in CoreDNS.
 	byAddress: func(object any) ([]string, error) {
 		slice, ok := object.(*discoveryv1.EndpointSlice)
 		if !ok {
@@ -48,9 +47,7 @@ var sliceIndexers = cache.Indexers{
 		}
 		var addresses []string
 		for i := range slice.Endpoints {
-			if endpoint := &slice.Endpoints[i]; endpoint.Hostname != nil && *endpoint.Hostname != "" {
-				addresses = append(addresses, endpoint.Addresses...)
-			}
+			addresses = append(addresses, slice.Endpoints[i].Addresses...)
 		}
 		return addresses, nil
 	},
@@ -186,8 +183,8 @@ func (r records) endpointNamesOf(address netip.Addr) []string {
 		for i := range slice.Endpoints {
 			source := &slice.Endpoints[i]
 			ready := source.Conditions.Ready == nil || *source.Conditions.Ready
-			if service != "" && ready && source.Hostname != nil && slices.Contains(source.Addresses, address.String()) {
-				names = append(names, strings.ToLower(*source.Hostname)+"."+service+"."+slice.Namespace+".svc.")
+			if service != "" && ready && slices.Contains(source.Addresses, address.String()) {
+				names = append(names, endpointName(source, address)+"."+service+"."+slice.Namespace+".svc.")
 			}
 		}
 	}
