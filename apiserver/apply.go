@@ -31,6 +31,9 @@ func (c *call) apply(patch patchRequest, subresource string, current Object) (Ob
 		live.SetName(c.name)
 		live.SetNamespace(c.namespace)
 	}
+	if len(live.GetManagedFields()) == 0 {
+		c.ownAppliedByClient(manager, live)
+	}
 	merged, err := manager.Apply(live, applied, patch.options.fieldManager, patch.options.force)
 	if err != nil {
 		return nil, applyError(err)

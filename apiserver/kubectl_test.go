@@ -30,6 +30,17 @@ spec:
           image: kiamol/ch03-sleep
 `
 
+const sleepPod = `
+apiVersion: v1
+kind: Pod
+metadata:
+  name: sleep
+spec:
+  containers:
+    - name: sleep
+      image: kiamol/ch03-sleep
+`
+
 // kubectlStep is one command of a walk with the stock kubectl and what it must print.
 type kubectlStep struct {
 	stdin   string
@@ -118,6 +129,13 @@ func TestKubectl(t *testing.T) {
 		{command: "get deploy nothing", want: `Error from server (NotFound): deployments.apps "nothing" not found`, fails: true},
 		{command: "get nothing", want: `the server doesn't have a resource type "nothing"`, fails: true},
 		{command: "delete deploy sleep-1", want: `deployment.apps "sleep-1" deleted`},
+		{command: "create sa default", want: "created"},
+		{stdin: sleepPod, command: "apply -f -", want: "pod/sleep created"},
+		{stdin: sleepPod, command: "apply --server-side -f -", want: "serverside-applied"},
+		{stdin: sleepPod, command: "apply --server-side -f -", want: "serverside-applied"},
+		{command: "get pod sleep -o jsonpath={.spec.tolerations[*].key}", want: "node.kubernetes.io/not-ready node.kubernetes.io/unreachable"},
+		{command: "get pod sleep -o jsonpath={.metadata.managedFields[*].manager} --show-managed-fields", want: "kubectl before-first-apply"},
+		{command: "delete pod sleep --now", want: `pod "sleep" deleted`},
 		{command: "create ns going", want: "created"},
 		{command: "create cm settings --from-literal=a=b -n going", want: "created"},
 		{command: "create cm settings --from-literal=a=b -n absent", want: `namespaces "absent" not found`, fails: true},

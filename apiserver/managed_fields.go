@@ -1,13 +1,16 @@
 package apiserver
 
 import (
+	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
 	"runtime/debug"
 	"strings"
 	"sync"
 
 	"github.com/kubelite/kubelite/apiserver/registry"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/managedfields"
 	applyconfigurations "k8s.io/client-go/applyconfigurations"
@@ -81,6 +84,28 @@ func (c *call) trackManagedFields(ch change, current, next Object) {
 	wire := c.resource.wire(next)
 	manager.UpdateNoErrors(c.resource.wire(current).DeepCopyObject(), wire, c.managerName(ch.options))
 	next.SetManagedFields(wire.GetManagedFields())
+}
+
+// ownAppliedByClient gives kubectl what `kubectl apply` set without --server-side, as if that had been noted then. All other fields are
+// "before-first-apply"'s. kubectl takes over the fields of whoever owns its annotation, and its next apply removes those that it does not set.
+func (c *call) ownAppliedByClient(manager *managedfields.FieldManager, live Object) {
+	text := live.GetAnnotations()[corev1.LastAppliedConfigAnnotation]
+	set := c.resource.New()
+	if text == "" || json.Unmarshal([]byte(text), set) != nil { // somebody else's idea of the annotation
+		return
+	}
+	set.GetObjectKind().SetGroupVersionKind(c.resource.GroupVersionKind)
+	annotations := maps.Clone(set.GetAnnotations())
+	if annotations == nil {
+		annotations = map[string]string{}
+	}
+	annotations[corev1.LastAppliedConfigAnnotation] = text
+	set.SetAnnotations(annotations)
+	empty := c.resource.New()
+	empty.GetObjectKind().SetGroupVersionKind(c.resource.GroupVersionKind)
+	manager.UpdateNoErrors(empty, set, "kubectl-client-side-apply")
+	live.SetManagedFields(set.GetManagedFields())
+	manager.UpdateNoErrors(set, live, "before-first-apply")
 }
 
 // managerName is the client's name for itself, or else its program's.
