@@ -31,7 +31,7 @@ func (c *call) apply(patch patchRequest, subresource string, current Object) (Ob
 		live.SetName(c.name)
 		live.SetNamespace(c.namespace)
 	}
-	if len(live.GetManagedFields()) == 0 {
+	if subresource == "" && len(live.GetManagedFields()) == 0 {
 		c.ownAppliedByClient(manager, live)
 	}
 	merged, err := manager.Apply(live, applied, patch.options.fieldManager, patch.options.force)

@@ -21,5 +21,6 @@
 // proxy verbs.
 //
 // Caveats: managedFields begin with an object's first server-side apply; what was written before belongs to
-// "before-first-apply". An Eviction is a deletion, since there are no PodDisruptionBudgets.
+// "kubectl-client-side-apply", as far as its annotation says, and else to "before-first-apply". An Eviction is a deletion, since there
+// are no PodDisruptionBudgets.
 package apiserver

@@ -18,7 +18,7 @@ import (
 
 // fieldManagers keep who owns which field. They are made at the first server-side apply, because their schema costs
 // some megabytes: an object that was never applied by the server has no managedFields, and its owners until then are known
-// as "before-first-apply".
+// as "before-first-apply", but for kubectl's part (ownAppliedByClient).
 type fieldManagers struct {
 	types func() managedfields.TypeConverter
 
