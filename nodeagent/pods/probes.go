@@ -2,6 +2,7 @@ package pods
 
 import (
 	"context"
+	"slices"
 
 	v1 "k8s.io/api/core/v1"
 
@@ -46,14 +47,18 @@ func (w *worker) startProbes(container runtime.Container) {
 	if spec == nil {
 		spec = &v1.Container{Name: container.Name}
 	}
-	state := &probeState{cancel: cancel, ended: make(chan struct{}), results: probeResults{started: spec.StartupProbe == nil, ready: spec.ReadinessProbe == nil}}
+	said := statusSaid(w.pod, container)
+	state := &probeState{cancel: cancel, ended: make(chan struct{}), results: probeResults{
+		started: spec.StartupProbe == nil || said.Started != nil && *said.Started,
+		ready:   spec.ReadinessProbe == nil || said.Ready,
+	}}
 	w.probeStates[container.ID] = state
 	if spec.StartupProbe == nil && spec.ReadinessProbe == nil && spec.LivenessProbe == nil {
 		return
 	}
 	podIP, pod := w.podIP(), w.pod
 	w.loop.Prober.Start(ctx, prober.Target{
-		ContainerID: container.ID, PodIP: podIP, Container: spec, Started: container.Started,
+		ContainerID: container.ID, PodIP: podIP, Container: spec, Started: container.Started, Ready: said.Ready,
 		Unhealthy: func(message string) { w.event(pod, spec.Name, v1.EventTypeWarning, "Unhealthy", message) },
 		Warning:   func(message string) { w.event(pod, spec.Name, v1.EventTypeWarning, "ProbeWarning", message) },
 		Result: func(kind prober.Kind, success bool) {
@@ -69,6 +74,17 @@ func (w *worker) startProbes(container runtime.Container) {
 			})
 		},
 	})
+}
+
+// statusSaid is what the Pod's status says of this run of a container, which an agent wrote that ran before; zero if it says nothing. A
+// container is not taken out of its Services because the agent was restarted.
+func statusSaid(pod *v1.Pod, container runtime.Container) v1.ContainerStatus {
+	for _, said := range slices.Concat(pod.Status.ContainerStatuses, pod.Status.InitContainerStatuses) {
+		if said.ContainerID == containerScheme+container.ID {
+			return said
+		}
+	}
+	return v1.ContainerStatus{}
 }
 
 func (w *worker) stopProbes() {

@@ -36,9 +36,11 @@ type Target struct {
 	ContainerID, PodIP string
 	Container          *v1.Container
 	Started            time.Time
+	// Ready says that the container was found ready before: it stays so until its readiness probe has failed for good.
+	Ready bool
 	// Unhealthy is told of each probe that fails, Warning of one that succeeds with a reservation; both in Kubernetes' words.
 	Unhealthy, Warning func(message string)
-	// Result is told of a verdict: for readiness when it changes (it is false at first), of a startup probe that has succeeded, of a
+	// Result is told of a verdict: for readiness when it changes (it is Ready at first), of a startup probe that has succeeded, of a
 	// startup or liveness probe that has failed for good. Calls come from several goroutines.
 	Result func(kind Kind, success bool)
 }
@@ -72,7 +74,8 @@ func (p *Prober) run(ctx context.Context, target *Target, kind Kind, probe *v1.P
 	timer := time.NewTimer(time.Until(target.Started.Add(time.Duration(probe.InitialDelaySeconds) * time.Second)))
 	defer timer.Stop()
 	period := time.Duration(max(probe.PeriodSeconds, 1)) * time.Second
-	ready, last, count := false, false, int32(0)
+	ready := kind == Readiness && target.Ready
+	last, count := ready, int32(0)
 	for first := true; ; first = false {
 		select {
 		case <-ctx.Done():

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -232,4 +233,28 @@ func TestFirstProbeIsRepeated(t *testing.T) {
 	if !<-ready {
 		t.Error("not ready")
 	}
+}
+
+// A container that an agent found ready before this one stays ready until its probe has failed often enough.
+func TestReadyBefore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		probes := 0
+		p := New(func(context.Context, string, []string) ([]byte, int, error) {
+			probes++
+			return nil, 1, nil
+		})
+		var said []string
+		p.Start(t.Context(), Target{
+			ContainerID: "c", Ready: true, Started: time.Now(),
+			Container: &v1.Container{Name: "c", ReadinessProbe: &v1.Probe{PeriodSeconds: 1, FailureThreshold: 3, TimeoutSeconds: 1,
+				ProbeHandler: v1.ProbeHandler{Exec: &v1.ExecAction{Command: []string{"false"}}}}},
+			Unhealthy: func(string) {}, Warning: func(string) {},
+			Result: func(kind Kind, success bool) { said = append(said, fmt.Sprint(kind, " ", success, " after ", probes)) },
+		})
+		time.Sleep(3500 * time.Millisecond) // of the bubble's clock
+		synctest.Wait()
+		if fmt.Sprint(said) != "[readiness false after 3]" {
+			t.Error(said)
+		}
+	})
 }
